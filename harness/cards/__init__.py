@@ -1,0 +1,1 @@
+"""A model as a person describes it: schema, loading, search path."""

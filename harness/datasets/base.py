@@ -1,0 +1,72 @@
+"""What a data set is to the rest of the program: splits, a stream of samples, the bytes of an image.
+
+A data set is opened on one folder and never reads outside it. Samples are streamed: memory does not grow with the size
+of the set, except for ids (needed to find duplicates). A row that cannot be asked is still yielded, with its `problem`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.errors import DatasetError
+from harness.records import ImageRef, Sample
+
+
+class Dataset(ABC):
+    """Reader of one benchmark's files."""
+
+    name: ClassVar[str]
+    """Registry name, and the name of its folder below a folder of benchmarks."""
+
+    def __init__(self, root: Path, options: Mapping[str, Any] | None = None) -> None:
+        """Open the benchmark's own folder `root`.
+
+        Raises:
+            DatasetError: if the folder does not have the layout, naming what is missing.
+        """
+        self.root = root
+        self.options = dict(options or {})
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, root: Path) -> bool:
+        """Whether `root` looks like this benchmark's own folder (used to accept `--data` of either kind)."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits present in the folder, the usual one first."""
+
+    @abstractmethod
+    def samples(self, split: str) -> Iterator[Sample]:
+        """The samples of `split` in file order.
+
+        Raises:
+            DatasetError: unknown split, or a file that cannot be read as a whole (names file and position).
+        """
+
+    @abstractmethod
+    def image_bytes(self, image: ImageRef) -> bytes:
+        """The encoded bytes (PNG, JPEG, …) of an image, unchanged.
+
+        Raises:
+            DatasetError: missing file or a path that leaves the folder; `.kind` is the problem's kind.
+        """
+
+    @abstractmethod
+    def files(self, split: str) -> tuple[Path, ...]:
+        """The annotation files that `split` is read from; their checksums are the data revision."""
+
+    def reference_corpus(self, split: str) -> Mapping[str, tuple[str, ...]] | None:
+        """All references on disk that document frequencies may be counted over, by image id; `None` where unused."""
+        return None
+
+
+class ImageError(DatasetError):
+    """An image cannot be read; `kind` is the name that the problem is counted under."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

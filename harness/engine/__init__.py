@@ -1,0 +1,1 @@
+"""Plan, ask, resume, score, seal: the data flow from specs to a sealed run."""

@@ -1,0 +1,1 @@
+"""How answers are scored: per-unit sufficient statistics first, the corpus value from their sums."""

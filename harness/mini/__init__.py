@@ -1,0 +1,1 @@
+"""The bundled mini benchmarks: a seeded generator and its committed output in the official layouts."""

@@ -1,0 +1,1 @@
+"""What answers: the base protocol, one module per family, controls and wrappers."""

@@ -1,0 +1,1 @@
+"""Runs on disk: an append-only journal while running, one sealed record after."""

@@ -1,0 +1,1 @@
+"""A question type: prompt, generation settings, metrics; suites of tasks."""
