@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.records import Sample
+
 _BLOCK_BYTES = 1 << 20
 
 
@@ -50,3 +52,39 @@ def file_sha256(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+class SampleSetChecksum:
+    """SHA-256 of a set of samples, fed one at a time: what was asked, in which order, and with which references.
+
+    Two sets with one checksum ask the same things: ids, questions, hints, choices, references, kinds of problem, and
+    the pictures by content where it is known. Metadata, clusters and groups are not part of it.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, sample: Sample, image_hashes: tuple[str, ...] | None = None) -> None:
+        """Take in the next sample.
+
+        Args:
+            sample: the sample.
+            image_hashes: SHA-256 of each picture's bytes in hex; without them the locators stand for the pictures.
+        """
+        images = [image.locator for image in sample.images] if image_hashes is None else list(image_hashes)
+        line = canonical_json(
+            [
+                sample.sample_id,
+                sample.question,
+                sample.hint,
+                sample.choices,
+                sample.references,
+                sample.problem.kind if sample.problem else None,
+                images,
+            ]
+        )
+        self._digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+
+    def hexdigest(self) -> str:
+        """The checksum of the samples so far, 64 hex digits."""
+        return self._digest.hexdigest()

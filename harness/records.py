@@ -312,7 +312,6 @@ class RunRecord:
     suite_version: int
     key: str
     """Fingerprint of model, suite and subset: equal for two runs of one command."""
-    seed: int
     tasks: tuple[TaskResult, ...]
     efficiency: tuple[MetricValue, ...]
     provenance: Mapping[str, Any]

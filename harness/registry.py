@@ -25,7 +25,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "majority-answer": "harness.models.controls:MajorityAnswer",
         "random-choice": "harness.models.controls:RandomChoice",
         "frequent-caption": "harness.models.controls:FrequentCaption",
-        "nearest-neighbour": "harness.models.controls:NearestNeighbour",
+        "nearest-neighbour": "harness.models.neighbours:NearestNeighbour",
         "blank-image": "harness.models.wrappers:BlankImage",
         "shuffled-image": "harness.models.wrappers:ShuffledImage",
     },

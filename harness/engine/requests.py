@@ -1,0 +1,122 @@
+"""Samples → requests: the image bytes, the words, the settings, and the fingerprint over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from harness.datasets.base import Dataset, ImageError
+from harness.engine.plan import ModelPlan
+from harness.engine.prompts import render
+from harness.fingerprint import SampleSetChecksum, fingerprint
+from harness.records import ModelIdentity, Problem, Request, Sample, TaskPlan
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A sample ready to be asked, or the reason why it cannot be."""
+
+    sample: Sample
+    request: Request
+    images: tuple[bytes, ...]
+    """Encoded bytes, in order."""
+    problem: Problem | None = None
+
+
+def read_images(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Problem | None]:
+    """The encoded images of a sample, or why they cannot be read."""
+    try:
+        return tuple(dataset.image_bytes(image) for image in sample.images), None
+    except ImageError as error:
+        return (), Problem(error.kind, str(error))
+
+
+def identity_digest(identity: ModelIdentity) -> str:
+    """Fingerprint of a model without its name, its prompts and its generation settings: those are in each request."""
+
+    def bare(settings: Any) -> Any:
+        if settings is None:
+            return None
+        inner = bare(settings.inner)
+        return replace(settings, name="", template="", prompts={}, generation={}, device="", inner=inner)
+
+    return fingerprint(replace(identity, settings=bare(identity.settings), warnings=()))
+
+
+class RequestMaker:
+    """Makes the requests of one task for one model."""
+
+    def __init__(self, plan: ModelPlan, task: TaskPlan, dataset: Dataset, examples: str = "") -> None:
+        """`examples` is the checksum of what the model read before, for models that read examples."""
+        self._plan, self._task, self._dataset = plan, task, dataset
+        self._model = fingerprint([identity_digest(plan.identity), examples])
+        self.checksum = SampleSetChecksum()
+        """Over the samples made so far, in order."""
+
+    def make(self, sample: Sample) -> WorkItem:
+        """The request of one sample, with its images read."""
+        images, problem = ((), sample.problem) if sample.problem else read_images(sample, self._dataset)
+        problem = problem or self._unsupported(sample)
+        hashes = tuple(sha256(data).hexdigest() for data in images)
+        self.checksum.add(sample, hashes if images else None)
+        shown = 1 if self._joins(len(sample.images)) else len(sample.images)
+        task = self._task
+        prompt = render(sample, prompt=task.prompt_text, template=task.template, images=shown, name=task.prompt_name)
+        request = Request(
+            fingerprint="",
+            task=task.name,
+            sample_id=sample.sample_id,
+            prompt=prompt,
+            images=hashes,
+            choices=sample.choices,
+            cluster=sample.cluster or sample.sample_id,
+            generation=task.generation,
+            answer_by=task.answer_by,
+        )
+        return WorkItem(sample, replace(request, fingerprint=self._fingerprint(request)), images, problem)
+
+    def _fingerprint(self, request: Request) -> str:
+        named = self._plan.capabilities.depends_on_sample
+        return fingerprint(
+            {
+                "model": self._model,
+                "images": request.images,
+                "image_steps": self._task.image_steps,
+                "prompt": request.prompt,
+                "choices": request.choices,
+                "generation": request.generation,
+                "answer_by": request.answer_by,
+                "sample": [request.task, request.sample_id, request.cluster] if named else None,
+            }
+        )
+
+    def _joins(self, images: int) -> bool:
+        limit = self._plan.capabilities.max_images
+        return "side_by_side" in self._task.image_steps and limit is not None and images > limit
+
+    def _unsupported(self, sample: Sample) -> Problem | None:
+        able, images = self._plan.capabilities, len(sample.images)
+        family = self._plan.settings.family
+        if images < able.min_images:
+            return Problem("unsupported_input", f"{family} needs an image and the sample has none")
+        if able.max_images is not None and images > able.max_images and not self._joins(images):
+            return Problem(
+                "unsupported_input", f"{family} takes {able.max_images} image(s) and the sample has {images}"
+            )
+        if self._task.answer_by == "choose" and not able.can_choose:
+            return Problem("unsupported_input", f"{family} cannot rank options by likelihood")
+        return None
+
+
+def windows(samples: Iterable[Sample], maker: RequestMaker, size: int) -> Iterator[list[WorkItem]]:
+    """Work in windows of `size` samples: enough to sort and group, few enough to hold."""
+    window: list[WorkItem] = []
+    for sample in samples:
+        window.append(maker.make(sample))
+        if len(window) >= size:
+            yield window
+            window = []
+    if window:
+        yield window

@@ -1,0 +1,180 @@
+"""One model at work: loaded when first needed, asked in batches, halved when memory runs out.
+
+This is the boundary to model code: whatever goes wrong inside a family becomes a named failure of exactly the requests
+that it concerns, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from harness.datasets.base import ImageError
+from harness.datasets.images import decode
+from harness.engine.batches import BatchSize, batches, in_order_of_cost
+from harness.engine.images import STEPS
+from harness.engine.plan import ModelPlan
+from harness.engine.requests import WorkItem
+from harness.errors import HarnessError, ModelError, ModelOutOfMemory
+from harness.models.base import Example, Generation, Model, ModelInput
+from harness.records import GenerationSettings, Problem, Response, TaskPlan
+
+logger = logging.getLogger(__name__)
+
+
+class ModelWorker:
+    """Answers work items with one model."""
+
+    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+        self._plan = plan
+        self._size = BatchSize(1 if plan.capabilities.batching == "single" else batch_size)
+        self._model: Model | None = None
+        self._task: TaskPlan | None = None
+        self._examples: Callable[[], Iterable[Example]] | None = None
+        self.asked = 0
+        """Requests given to the model so far."""
+        self.load_s: float | None = None
+        self.busy_s = 0.0
+
+    def start_task(self, task: TaskPlan, examples: Callable[[], Iterable[Example]] | None) -> None:
+        """From here on the items are of `task`; `examples` is read once if the model is asked anything."""
+        self._task, self._examples = task, examples
+
+    def _ready(self) -> Model:
+        if self._model is None:
+            start = time.perf_counter()
+            try:
+                self._model = self._plan.family.load(self._plan.settings)
+            except HarnessError:
+                raise
+            except Exception as error:  # a fault in model code stops this model and no other
+                raise ModelError(f"cannot be loaded: {type(error).__name__}: {error}") from error
+            self.load_s = time.perf_counter() - start
+        if self._examples is not None:
+            examples, self._examples = self._examples, None
+            self._model.fit(examples())
+        return self._model
+
+    def answer(self, items: Sequence[WorkItem]) -> Iterator[list[Response]]:
+        """The responses of all items, a batch at a time, each in its batch's order.
+
+        Raises:
+            ModelError: the model cannot be loaded; nothing was asked.
+        """
+        refused = [_failed(item, item.problem) for item in items if item.problem]
+        if refused:
+            yield refused
+        waiting = in_order_of_cost([item for item in items if not item.problem])
+        if not waiting:
+            return
+        model = self._ready()
+        if self._plan.capabilities.batching == "bucketed":
+            decoded = self._decoded(waiting)
+            inputs = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
+            yield [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]
+            for batch in batches(inputs, lambda: self._size.now, lambda pair: model.bucket(pair[1])):
+                yield self._asked(model, batch)
+            return
+        for group in batches(waiting, lambda: self._size.now, None):
+            decoded = self._decoded(group)
+            good = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
+            bad = [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]
+            yield bad + (self._asked(model, good) if good else [])
+
+    def _decoded(self, items: Sequence[WorkItem]) -> list[tuple[WorkItem, ModelInput | Problem]]:
+        return [(item, self._input(item)) for item in items]
+
+    def _input(self, item: WorkItem) -> ModelInput | Problem:
+        task, limit = self._current(), self._plan.capabilities.max_images
+        try:
+            pairs = zip(item.images, item.sample.images, strict=True)
+            images = tuple(decode(data, ref.locator) for data, ref in pairs)
+        except ImageError as error:
+            return Problem(error.kind, str(error))
+        for step in task.image_steps:
+            if step != "side_by_side" or (limit is not None and len(images) > limit):
+                images = STEPS[step](images)
+        return ModelInput(item.request, images)
+
+    def _current(self) -> TaskPlan:
+        if self._task is None:
+            raise RuntimeError("start_task comes before answer")
+        return self._task
+
+    def _asked(self, model: Model, batch: list[tuple[WorkItem, ModelInput]]) -> list[Response]:
+        inputs = [given for _, given in batch]
+        task = self._current()
+        try:
+            prepared = inputs if task.answer_by == "choose" else model.prepare(inputs)
+            start = time.perf_counter()
+            answers = _answers(model, prepared, inputs, task.answer_by, task.generation)
+            latency_s = time.perf_counter() - start
+        except ModelOutOfMemory as error:
+            if len(batch) == 1:
+                return [_failed(batch[0][0], Problem("out_of_memory", f"does not fit alone: {error}"))]
+            self._size.ran_out(len(batch))
+            return self._in_halves(model, batch)
+        except (
+            Exception
+        ) as error:  # the boundary to model code: a fault of one request must not take the others with it
+            if len(batch) > 1:
+                logger.debug("a batch of %d failed (%s); asking in halves", len(batch), error)
+                return self._in_halves(model, batch)
+            logger.warning(
+                "%s: sample %s: %s: %s", task.name, batch[0][0].sample.sample_id, type(error).__name__, error
+            )
+            return [_failed(batch[0][0], Problem("model_error", f"{type(error).__name__}: {error}"))]
+        self._size.took(len(batch), latency_s)
+        self.asked += len(batch)
+        self.busy_s += latency_s
+        return [
+            _response(item, answer, latency_s, len(batch)) for (item, _), answer in zip(batch, answers, strict=True)
+        ]
+
+    def _in_halves(self, model: Model, batch: list[tuple[WorkItem, ModelInput]]) -> list[Response]:
+        half = len(batch) // 2
+        return self._asked(model, batch[:half]) + self._asked(model, batch[half:])
+
+    def peak_memory_bytes(self) -> int | None:
+        """Highest device memory of the model, where it knows."""
+        return self._model.peak_memory_bytes() if self._model else None
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
+
+def _answers(
+    model: Model, prepared: object, inputs: list[ModelInput], answer_by: str, settings: GenerationSettings
+) -> list[Generation | Problem]:
+    answers: list[Generation | Problem] = (
+        list(model.choose(inputs)) if answer_by == "choose" else list(model.generate(prepared, settings))
+    )
+    if len(answers) != len(inputs):
+        raise ValueError(f"{len(answers)} answers to {len(inputs)} requests")
+    return answers
+
+
+def _failed(item: WorkItem, problem: Problem | None) -> Response:
+    request = item.request
+    return Response(request.fingerprint, request.task, request.sample_id, None, failure=problem)
+
+
+def _response(item: WorkItem, answer: Generation | Problem, latency_s: float, batch_size: int) -> Response:
+    if isinstance(answer, Problem):
+        return _failed(item, answer)
+    request = item.request
+    return Response(
+        fingerprint=request.fingerprint,
+        task=request.task,
+        sample_id=request.sample_id,
+        text=answer.text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
+        latency_s=latency_s,
+        batch_size=batch_size,
+        prompt_tokens=answer.prompt_tokens,
+        output_tokens=answer.output_tokens,
+        choice_scores=answer.choice_scores,
+    )

@@ -1,0 +1,135 @@
+"""Writing that survives a kill: a file is there whole or not at all; a journal loses at most its torn last line."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Move a finished file to its name: contents first, then the name, both durable."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON types to `path`, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    publish(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`.
+
+    Raises:
+        StoreError: naming the file and what is wrong with it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: is damaged ({error}); restore it or run again") from error
+
+
+class Journal:
+    """An append-only file of JSON lines; every append is on disk when it returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file, cutting off a torn last line.
+
+        Raises:
+            StoreError: a line other than the last is damaged.
+        """
+        self.path = path
+        self._repair()
+        self._file = path.open("ab")
+
+    def _repair(self) -> None:
+        if not self.path.exists():
+            self.path.touch()
+            sync_folder(self.path.parent)
+            return
+        good = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                good += len(line)
+        size = self.path.stat().st_size
+        if good != size:
+            logger.warning("%s: cut off a torn last line of %d bytes", self.path, size - good)
+            os.truncate(self.path, good)
+
+    def append(self, values: Iterable[Any]) -> None:
+        """Add one line for each value and make them durable together."""
+        lines = b"".join(
+            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n" for value in values
+        )
+        self._file.write(lines)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __iter__(self) -> Iterator[Any]:
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise StoreError(
+                        f"{self.path}:{number}: is damaged ({error}); remove the line, and its request is asked again"
+                    ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class FolderLock:
+    """One process at a time in a folder; the lock goes when the process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+
+    def __enter__(self) -> FolderLock:
+        self._file = self._path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "another process"
+            self._file.close()
+            raise StoreError(f"{self._path.parent}: in use by {owner}; wait for it or stop it") from error
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._file.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.truncate(0)
+        self._file.close()

@@ -1,0 +1,253 @@
+"""The two tables of a run: what was asked and answered, and how each unit was scored. Parquet, one schema each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreError
+from harness.records import SCHEMA_VERSION, Case, ImageRef, Problem, Response, Sample, Score
+from harness.store.files import publish
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_ROWS_PER_GROUP = 4096
+_TEXTS = "list<string>"
+_SAMPLE_COLUMNS: Mapping[str, str] = {
+    "task": "string",
+    "sample_id": "string",
+    "question": "string",
+    "hint": "string",
+    "choices": _TEXTS,
+    "references": _TEXTS,
+    "cluster": "string",
+    "group": "string",
+    "metadata": "string",
+    "image_locators": _TEXTS,
+    "image_keys": _TEXTS,
+    "image_sha256": _TEXTS,
+    "problem_kind": "string",
+    "problem_message": "string",
+    "prompt": "string",
+    "fingerprint": "string",
+    "text": "string",
+    "failure_kind": "string",
+    "failure_message": "string",
+    "latency_s": "double",
+    "batch_size": "int64",
+    "prompt_tokens": "int64",
+    "output_tokens": "int64",
+    "choice_scores": "list<double>",
+    "cached": "bool",
+}
+TIMING_COLUMNS = ("latency_s", "batch_size", "cached")
+"""Columns in which two equal runs may differ."""
+_SCORE_COLUMNS: Mapping[str, str] = {
+    "task": "string",
+    "signature": "string",
+    "unit": "string",
+    "sample_id": "string",
+    "cluster": "string",
+    "value": "double",
+    "statistics": "list<double>",
+    "extracted": "string",
+    "reference": "string",
+    "rule": "string",
+    "detail": "string",
+    "unscored_kind": "string",
+    "unscored_message": "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One row of the sample table: a sample, how it was asked, and what came back."""
+
+    sample: Sample
+    prompt: str
+    image_sha256: tuple[str, ...]
+    response: Response
+
+
+def _schema(columns: Mapping[str, str]) -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {
+        "string": pa.string(),
+        "double": pa.float64(),
+        "int64": pa.int64(),
+        "bool": pa.bool_(),
+        _TEXTS: pa.list_(pa.string()),
+        "list<double>": pa.list_(pa.float64()),
+    }
+    fields = [pa.field(name, kinds[kind]) for name, kind in columns.items()]
+    return pa.schema(fields, metadata={"harness_schema_version": str(SCHEMA_VERSION)})
+
+
+class TableWriter:
+    """Rows streamed into one Parquet file, which appears under its name when finished."""
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        import pyarrow.parquet as pq
+
+        self._path, self._schema = path, _schema(columns)
+        self._temporary = path.with_name(f".{path.name}.writing")
+        self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add one row."""
+        self._rows.append(row)
+        if len(self._rows) >= _ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
+
+    def finish(self) -> None:
+        """Write what is left and give the file its name."""
+        self._flush()
+        self._writer.close()
+        publish(self._temporary, self._path)
+
+
+def sample_writer(path: Path) -> TableWriter:
+    """Writer of `samples.parquet`."""
+    return TableWriter(path, _SAMPLE_COLUMNS)
+
+
+def score_writer(path: Path) -> TableWriter:
+    """Writer of `scores.parquet`."""
+    return TableWriter(path, _SCORE_COLUMNS)
+
+
+def sample_row(task: str, row: Answered) -> dict[str, Any]:
+    """A row of the sample table."""
+    sample, response = row.sample, row.response
+    return {
+        "task": task,
+        "sample_id": sample.sample_id,
+        "question": sample.question,
+        "hint": sample.hint,
+        "choices": list(sample.choices),
+        "references": list(sample.references),
+        "cluster": sample.cluster,
+        "group": sample.group,
+        "metadata": json.dumps(dict(sample.metadata), ensure_ascii=False, sort_keys=True),
+        "image_locators": [image.locator for image in sample.images],
+        "image_keys": [image.key for image in sample.images],
+        "image_sha256": list(row.image_sha256),
+        "problem_kind": sample.problem.kind if sample.problem else None,
+        "problem_message": sample.problem.message if sample.problem else None,
+        "prompt": row.prompt,
+        "fingerprint": response.fingerprint,
+        "text": response.text,
+        "failure_kind": response.failure.kind if response.failure else None,
+        "failure_message": response.failure.message if response.failure else None,
+        "latency_s": response.latency_s,
+        "batch_size": response.batch_size,
+        "prompt_tokens": response.prompt_tokens,
+        "output_tokens": response.output_tokens,
+        "choice_scores": list(response.choice_scores),
+        "cached": response.cached,
+    }
+
+
+def score_row(task: str, signature: str, score: Score) -> dict[str, Any]:
+    """A row of the score table."""
+    return {
+        "task": task,
+        "signature": signature,
+        "unit": score.unit,
+        "sample_id": score.sample_id,
+        "cluster": score.cluster,
+        "value": score.value,
+        "statistics": list(score.statistics),
+        "extracted": score.extracted,
+        "reference": score.reference,
+        "rule": score.rule,
+        "detail": score.detail,
+        "unscored_kind": score.unscored.kind if score.unscored else None,
+        "unscored_message": score.unscored.message if score.unscored else None,
+    }
+
+
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A Parquet table of a run as a frame.
+
+    Raises:
+        StoreError: missing, damaged, or of a later schema version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else None)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: is missing; the run is not sealed, start it again with the same command") from error
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: is damaged ({error}); restore it or run again") from error
+    version = int((table.schema.metadata or {}).get(b"harness_schema_version", b"0"))
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path}: schema version {version} is later than {SCHEMA_VERSION}; update the harness")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def read_answers(path: Path, task: str) -> Iterator[Answered]:
+    """The rows of one task of a sample table as records, in order."""
+    import pyarrow.parquet as pq
+
+    read_frame(path, ["task"])
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS_PER_GROUP):
+        for row in batch.to_pylist():
+            if row["task"] == task:
+                yield _answered(row)
+
+
+def _answered(row: dict[str, Any]) -> Answered:
+    images = zip(row["image_locators"], row["image_keys"], strict=True)
+    sample = Sample(
+        sample_id=row["sample_id"],
+        question=row["question"],
+        images=tuple(ImageRef(locator, key) for locator, key in images),
+        references=tuple(row["references"]),
+        choices=tuple(row["choices"]),
+        hint=row["hint"],
+        cluster=row["cluster"],
+        group=row["group"],
+        metadata=json.loads(row["metadata"]),
+        problem=_problem(row, "problem"),
+    )
+    response = Response(
+        fingerprint=row["fingerprint"],
+        task=row["task"],
+        sample_id=row["sample_id"],
+        text=row["text"],
+        failure=_problem(row, "failure"),
+        latency_s=row["latency_s"],
+        batch_size=row["batch_size"],
+        prompt_tokens=row["prompt_tokens"],
+        output_tokens=row["output_tokens"],
+        choice_scores=tuple(row["choice_scores"]),
+        cached=row["cached"],
+    )
+    return Answered(sample, row["prompt"], tuple(row["image_sha256"]), response)
+
+
+def _problem(row: dict[str, Any], field: str) -> Problem | None:
+    return None if row[f"{field}_kind"] is None else Problem(row[f"{field}_kind"], row[f"{field}_message"])
+
+
+def cases(rows: Iterable[Answered]) -> list[Case]:
+    """What metrics score, from rows of the sample table."""
+    return [Case(row.sample, row.response.text, row.response.failure) for row in rows]
