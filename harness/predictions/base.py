@@ -30,3 +30,11 @@ class PredictionFile:
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...] = field(default=())
     """What the reader of a result must know, such as rows without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What a form's reader found: answers in file order, each with its place for error messages."""
+
+    predictions: tuple[tuple[str, Prediction], ...]
+    notes: tuple[str, ...] = field(default=())
