@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.records import MetricValue
+    from harness.records import MetricValue, RunRecord
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -72,8 +72,14 @@ def number(value: float | None, unit: str) -> str:
 
 
 def estimate(value: MetricValue) -> str:
-    """The estimate, or why there is none."""
-    return number(value.estimate, value.unit) if value.estimate is not None else f"not computed: {value.reason}"
+    """The estimate, or a dash; `reasons` says why."""
+    return number(value.estimate, value.unit)
+
+
+def reasons(values: Iterable[MetricValue]) -> list[str]:
+    """One line for each metric without an estimate, to stand below its table."""
+    lines = [f"{metric_name(v)}: not computed: {v.reason}" for v in values if v.estimate is None]
+    return list(dict.fromkeys(lines))
 
 
 def interval(value: MetricValue) -> str:
@@ -83,6 +89,18 @@ def interval(value: MetricValue) -> str:
     if value.low is None or value.high is None:
         return "no interval"
     return f"[{number(value.low, value.unit).removesuffix(' %')}, {number(value.high, value.unit).removesuffix(' %')}]"
+
+
+def value_objects(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
+    """The values of runs as flat JSON objects, each with its run, model, suite and task."""
+    from harness.fingerprint import plain
+
+    return [
+        {"run": r.run_id, "model": r.model, "suite": r.suite, "task": task.plan.name, **plain(value)}
+        for r in records
+        for task in r.tasks
+        for value in task.values
+    ]
 
 
 def scored(value: MetricValue) -> str:

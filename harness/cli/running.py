@@ -33,10 +33,10 @@ def run_command(
     cards: Annotated[list[Path] | None, typer.Option(help="A further folder of model cards.")] = None,
     executor: Annotated[str, typer.Option(help="How the work is done.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
     """Run a suite on models; killed at any moment, the same command goes on where it stopped."""
-    from harness.cli.output import print_json
+    from harness.cli.output import print_json, value_objects
     from harness.engine.run import run_suite
     from harness.tasks.schema import Subset
 
@@ -69,7 +69,7 @@ def run_command(
             stop=lambda: bool(stop),
         )
     if as_json:
-        print_json([run.record for run in outcome.runs])
+        print_json(value_objects(run.record for run in outcome.runs))
     else:
         _print_outcome(outcome)
     raise typer.Exit(2 if outcome.failures or outcome.interrupted else 0)
@@ -170,7 +170,7 @@ def _duration(seconds: float) -> str:
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    from harness.cli.output import estimate, interval, metric_name, print_table, printable, scored
+    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, scored
 
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -194,6 +194,8 @@ def _print_outcome(outcome: Outcome) -> None:
             for position, (model, value) in enumerate(_best_first(entries)):
                 rows.append([metric if position == 0 else "", model, estimate(value), interval(value), scored(value)])
         print_table(name, columns, rows)
+        for line in reasons(value for entries in metrics.values() for _, value in entries):
+            print(printable(line))
     for run in outcome.runs:
         for warning in run.record.warnings:
             print(printable(f"warning: {run.record.model}: {warning}"))

@@ -38,7 +38,7 @@ def score_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
     """Score published or foreign outputs; no model is run and no images are needed."""
-    from harness.cli.output import console, print_json, print_table, printable
+    from harness.cli.output import console, print_json, print_table, printable, reasons
     from harness.engine.predictions import score_predictions
 
     result = score_predictions(
@@ -51,6 +51,8 @@ def score_command(
         print_json(result.values)
         return
     print_table(f"{predictions.name} on {dataset}", _VALUE_COLUMNS, _value_rows(result.values))
+    for line in reasons(result.values):
+        print(printable(line))
     print(printable(f"form {result.format}; gold answers from {result.reference_source}; sha256 {result.sha256[:16]}"))
     for value in result.values:
         if value.subset == "all":
@@ -63,15 +65,15 @@ def rescore_command(
     data: Annotated[
         Path | None, typer.Option(help="The benchmarks, for metrics over the whole reference corpus.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the new record as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the new values as JSON.")] = False,
 ) -> None:
     """Score stored answers again; the old record stays and a new one is added."""
-    from harness.cli.output import print_json
+    from harness.cli.output import print_json, value_objects
     from harness.engine.rescore import rescore
 
     made = rescore(run, reason=reason, data=data)
     if as_json:
-        print_json(made.record)
+        print_json(value_objects([made.record]))
     else:
         show(made.record)
         print(f"new record in {made.path}")
@@ -79,10 +81,10 @@ def rescore_command(
 
 def show_command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or a folder of runs.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
     """Show the values of sealed runs with intervals and how many samples were scored."""
-    from harness.cli.output import print_json
+    from harness.cli.output import print_json, value_objects
     from harness.errors import StoreError
     from harness.store.runs import find_runs, read_run
 
@@ -91,7 +93,7 @@ def show_command(
         raise StoreError(f"{runs[0]}: no sealed run here; give a run folder or a folder of runs")
     records = [read_run(path).record for path in paths]
     if as_json:
-        print_json(records[0] if len(records) == 1 else records)
+        print_json(value_objects(records))
         return
     for record in records:
         show(record)
@@ -99,7 +101,7 @@ def show_command(
 
 def show(record: RunRecord) -> None:
     """Print one record."""
-    from harness.cli.output import estimate, interval, metric_name, print_table, printable, scored
+    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, scored
 
     print(printable(f"{record.model} on {record.suite} ({record.run_id})"))
     for task in record.tasks:
@@ -108,11 +110,15 @@ def show(record: RunRecord) -> None:
         print_table(
             f"{plan.name}: {task.n_answered}/{task.n_samples} answered", _VALUE_COLUMNS, _value_rows(task.values)
         )
+        for line in reasons(task.values):
+            print(printable(f"  {line}"))
         print(printable(f"  {plan.dataset} {plan.split}, {where}; prompt {plan.prompt_name} v{plan.prompt_version}"))
         for kind, count in task.unscored.items():
             print(printable(f"  without an answer: {kind} x{count}"))
     rows = [[metric_name(v), estimate(v), interval(v), scored(v)] for v in record.efficiency]
     columns = [("efficiency", "left"), ("estimate", "right"), ("95 % interval", "left"), ("measured", "right")]
     print_table("", columns, rows)
+    for line in reasons(record.efficiency):
+        print(printable(f"  {line}"))
     for warning in record.warnings:
         print(printable(f"warning: {warning}"))

@@ -136,7 +136,7 @@ def _task_plan(task: OpenTask, settings: ModelSettings, family: type[Model], car
         version=spec.version,
         dataset=spec.dataset,
         split=spec.split,
-        form=type(task.dataset).__name__,
+        form=task.dataset.form,
         data=task.data,
         prompt_name=prompt.name if replaced is None else f"{prompt.name} (replaced by the card)",
         prompt_version=prompt.version,

@@ -169,22 +169,21 @@ def _compare(path: Path, own: Mapping[str, Sample], dataset: str, folder: Path, 
         PredictionError: they disagree on a shared sample.
     """
     opened = open_dataset(dataset, folder, loaded.task.options)
-    agreeing, disagreeing, absent = 0, [], 0
+    agreeing, absent = 0, 0
+    disagreeing: list[str] = []
     for split in opened.splits():
         samples = list(opened.samples(split))
-        if not any(sample.sample_id in own for sample in samples):
+        # ids of benchmarks in several languages or releases repeat: only the same question is the same sample
+        pairs = [(s, own[s.sample_id]) for s in samples if s.sample_id in own and _same_question(s, own[s.sample_id])]
+        if not pairs:
             continue
-        # ids of benchmarks in several languages or releases repeat: only the same question counts as the same sample
-        for sample in samples:
-            gold = own.get(sample.sample_id)
-            if gold is None:
-                absent += 1
-            elif not _same_question(sample, gold):
-                continue
-            elif tuple(sample.references) == tuple(gold.references):
-                agreeing += 1
-            else:
-                disagreeing.append(f"{sample.sample_id}: data {sample.references}, file {gold.references}")
+        absent += sum(sample.sample_id not in own for sample in samples)
+        agreeing += sum(tuple(s.references) == tuple(gold.references) for s, gold in pairs)
+        disagreeing += [
+            f"{s.sample_id}: data {s.references}, file {gold.references}"
+            for s, gold in pairs
+            if tuple(s.references) != tuple(gold.references)
+        ]
     if disagreeing:
         shown = "; ".join(disagreeing[:_SHOWN])
         raise PredictionError(

@@ -107,6 +107,12 @@ class Journal:
         """Close the file."""
         self._file.close()
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
 
 class FolderLock:
     """One process at a time in a folder; the lock goes when the process ends, however it ends."""

@@ -1,0 +1,228 @@
+"""The whole run with the scripted model: nothing lost, nothing repeated, nothing silently dropped."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.engine.run import run_suite
+from harness.errors import DatasetError, StoreError, SuiteError
+from harness.store.runs import Run, read_run
+from harness.store.tables import TIMING_COLUMNS
+from harness.tasks.schema import Subset
+from tests.conftest import make_chart_data
+
+Card = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("scripted")
+
+
+def asked(log: Path) -> Counter[str]:
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def content(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, list[object]]:
+    """Everything in a run that must not depend on how it came about."""
+    values = [(t.sample_set, t.n_answered, dict(t.unscored), t.values) for t in run.record.tasks]
+    return run.samples().drop(columns=list(TIMING_COLUMNS)), run.scores(), values
+
+
+def assert_same(one: Run, other: Run) -> None:
+    a, b = content(one), content(other)
+    pd.testing.assert_frame_equal(a[0], b[0])
+    pd.testing.assert_frame_equal(a[1], b[1])
+    assert a[2] == b[2]
+
+
+def test_every_sample_is_in_the_record_and_unreadable_ones_are_named(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    outcome = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out")
+    (result,) = outcome.runs[0].record.tasks
+    assert (result.n_samples, result.n_answered) == (12, 8)
+    assert result.unscored == {"missing_image": 2, "truncated_image": 2}
+    value = result.values[0]
+    assert (value.n_scored, value.n_total) == (8, 12)
+    samples = outcome.runs[0].samples()
+    assert set(samples.loc[samples["text"].isna(), "failure_kind"]) == {"missing_image", "truncated_image"}
+    assert any("missing_image x2" in warning for warning in outcome.runs[0].record.warnings)
+
+
+def test_a_wrong_answer_is_zero_and_a_right_one_counts(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    outcome = run_suite(chart_suite, [card("m", says="2")], data=chart_data, out=tmp_path / "out")
+    values = {(v.variant, v.subset): v for v in outcome.runs[0].record.tasks[0].values}
+    assert values["pix2struct", "human"].estimate == pytest.approx(1 / 4)
+    assert values["pix2struct", "augmented"].estimate == 0.0
+    assert values["pix2struct", "all"].n_scored == 8
+
+
+def test_answers_do_not_depend_on_batch_size(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+    path = card("m")
+    runs = [
+        run_suite(chart_suite, [path], data=chart_data, out=tmp_path / f"out{size}", batch_size=size).runs[0]
+        for size in (1, 3, None)
+    ]
+    assert_same(runs[0], runs[1])
+    assert_same(runs[0], runs[2])
+
+
+def test_an_unchanged_rerun_asks_nothing_and_makes_a_new_record(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    path = card("m", log=str(log))
+    first = run_suite(chart_suite, [path], data=chart_data, out=out).runs[0]
+    second = run_suite(chart_suite, [path], data=chart_data, out=out).runs[0]
+    assert first.path != second.path
+    assert sum(asked(log).values()) == 8
+    assert second.record.timing["answers_from_cache"] == 8
+    assert second.record.timing["requests_asked"] == 0
+    assert_same(first, second)
+
+
+def test_a_changed_prompt_or_weights_is_asked_again(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    for weights in ("one", "two"):
+        run_suite(chart_suite, [card("m", log=str(log), weights=weights)], data=chart_data, out=out)
+    assert sum(asked(log).values()) == 16
+
+
+def test_one_request_that_breaks_takes_no_other_with_it(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    whole = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out").runs[0]
+    victim = str(whole.samples()["sample_id"][0])
+    outcome = run_suite(chart_suite, [card("n", breaks_on=victim)], data=chart_data, out=tmp_path / "out")
+    result = outcome.runs[0].record.tasks[0]
+    assert result.unscored == {"missing_image": 2, "model_error": 1, "truncated_image": 2}
+    samples = outcome.runs[0].samples().set_index("sample_id")
+    assert samples.loc[victim, "failure_message"] == f"ValueError: cannot answer {victim}"
+
+
+def test_a_problem_in_an_answer_concerns_only_its_sample(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    whole = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out").runs[0]
+    victim = str(whole.samples()["sample_id"][1])
+    outcome = run_suite(chart_suite, [card("n", silent_on=victim)], data=chart_data, out=tmp_path / "out")
+    assert outcome.runs[0].record.tasks[0].unscored["no_prediction"] == 1
+
+
+def test_out_of_memory_halves_the_batch_and_changes_no_answer(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    roomy = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "a", batch_size=8).runs[0]
+    tight = run_suite(chart_suite, [card("n", fits=3)], data=chart_data, out=tmp_path / "b", batch_size=8).runs[0]
+    columns = ["sample_id", "text", "failure_kind"]
+    pd.testing.assert_frame_equal(roomy.samples()[columns], tight.samples()[columns])
+
+
+def test_a_request_that_does_not_fit_alone_is_unscored(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    outcome = run_suite(chart_suite, [card("m", fits=0)], data=chart_data, out=tmp_path / "out")
+    assert outcome.runs[0].record.tasks[0].unscored["out_of_memory"] == 8
+    assert outcome.runs[0].record.tasks[0].values[0].estimate is None
+
+
+def test_a_model_that_cannot_be_loaded_stops_nobody(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    models = [card("gone", missing=True), card("torn", load_fails=True), card("good")]
+    outcome = run_suite(chart_suite, models, data=chart_data, out=tmp_path / "out")
+    assert [run.record.model for run in outcome.runs] == ["good"]
+    assert [name for name, _ in outcome.failures] == ["gone", "torn"]
+    assert outcome.failures[1][1] == "cannot be loaded: RuntimeError: weights are damaged"
+
+
+def test_a_stopped_run_is_sealed_and_the_same_command_asks_only_the_rest(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    path = card("m", log=str(log))
+    outcome = run_suite(
+        chart_suite, [path], data=chart_data, out=out, batch_size=3, stop=lambda: sum(asked(log).values()) >= 3
+    )
+    assert outcome.interrupted
+    assert outcome.runs[0].record.tasks[0].unscored == {"interrupted": 7, "missing_image": 2}
+    assert outcome.runs[0].record.tasks[0].n_samples == 12
+    again = run_suite(chart_suite, [path], data=chart_data, out=out)
+    assert again.runs[0].record.tasks[0].n_answered == 8
+    assert set(asked(log).values()) == {1}
+    whole = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "whole")
+    assert list(again.runs[0].samples()["text"].dropna()) == list(whole.runs[0].samples()["text"].dropna())
+
+
+def test_a_subset_is_the_same_under_every_model(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+    subset = Subset(sample=4, seed=7)
+    outcome = run_suite(chart_suite, [card("a"), card("b")], data=chart_data, out=tmp_path / "out", subset=subset)
+    sets = {run.record.tasks[0].sample_set for run in outcome.runs}
+    assert len(sets) == 1
+    assert outcome.runs[0].record.tasks[0].plan.subset == {"sample": 4, "seed": 7}
+    assert outcome.runs[0].record.tasks[0].n_samples == 4
+
+
+def test_the_sample_set_changes_with_a_pixel(chart_suite: Path, card: Card, tmp_path: Path) -> None:
+    from PIL import Image
+
+    one, two = make_chart_data(tmp_path / "one"), make_chart_data(tmp_path / "two")
+    Image.new("RGB", (40, 30), "pink").save(two / "chartqa" / "ChartQA Dataset" / "test" / "png" / "chart0.png")
+    path = card("m")
+    sets = [
+        run_suite(chart_suite, [path], data=data, out=tmp_path / "out").runs[0].record.tasks[0].sample_set
+        for data in (one, two)
+    ]
+    assert sets[0] != sets[1]
+
+
+def test_two_processes_cannot_write_one_run(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+    from harness.store.files import FolderLock
+
+    out = tmp_path / "out"
+    path = card("m")
+    stopped = run_suite(chart_suite, [path], data=chart_data, out=out).runs[0]
+    (stopped.path / "record.json").unlink()
+    with FolderLock(stopped.path), pytest.raises(StoreError, match=r"in use by process \d+ on "):
+        run_suite(chart_suite, [path], data=chart_data, out=out)
+
+
+def test_a_suite_that_needs_data_says_so(chart_suite: Path, card: Card, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="--data DIR"):
+        run_suite(chart_suite, [card("m")], out=tmp_path / "out")
+
+
+def test_missing_data_is_found_before_anything_is_run(chart_suite: Path, card: Card, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DatasetError, match="task chartqa"):
+        run_suite(chart_suite, [card("m")], data=empty, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_record_says_everything_that_made_it(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+    run = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out").runs[0]
+    record = json.loads((run.path / "record.json").read_text())
+    assert record["schema_version"] == 1
+    plan = record["tasks"][0]["plan"]
+    assert plan["generation"]["num_beams"] == 1
+    assert plan["prompt_text"].startswith("{{ question }}")
+    assert plan["template"] == "Q: {{ text }}"
+    assert record["provenance"]["packages"]["numpy"]
+    assert record["identity"]["weights"] == "scripted"
+    assert record["card"]["run"]["family"] == "scripted"
+    assert {v["metric"] for v in record["efficiency"]} == {"latency", "throughput", "peak_memory"}
+    assert read_run(run.path).record == run.record
+
+
+def test_too_many_images_for_a_model_is_named_unless_the_task_joins_them(
+    card: Card, tmp_path: Path
+) -> None:
+    outcome = run_suite("mini", [card("two", max_images=1)], out=tmp_path / "out", subset=Subset(first=2))
+    pairs = next(t for t in outcome.runs[0].record.tasks if t.plan.name == "nlvr2")
+    assert pairs.n_answered == pairs.n_samples > 0
