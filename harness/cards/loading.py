@@ -15,6 +15,8 @@ from harness.records import ModelSettings
 from harness.yaml_files import YamlDocument, checked, read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PATHS = ("path", "font")
+"""Options that name a file, relative to the card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,10 @@ class LoadedCard:
         if run is None:
             raise CardError(f"{self.path}: {self.card.name} cannot be run: {self.card.why_no_run}")
         options = dict(run.options)
-        if isinstance(options.get("path"), str):
-            options["path"] = str((self.path.parent / str(options["path"])).resolve())
+        for name in _PATHS:
+            if isinstance(options.get(name), str):
+                options[name] = str((self.path.parent / str(options[name])).resolve())
+        inner = self.wrapped.settings(device=device, remote_code_commit=remote_code_commit) if self.wrapped else None
         return ModelSettings(
             name=self.name,
             family=run.family,
@@ -55,12 +59,12 @@ class LoadedCard:
             dtype=run.dtype,
             device=device,
             template=run.template,
-            prompts=dict(run.prompts),
-            generation=dict(run.generation),
+            prompts={**(inner.prompts if inner else {}), **run.prompts},
+            generation=merged(inner.generation if inner else {}, run.generation),
             options=options,
             allow_pickle=run.allow_pickle,
             remote_code_commit=remote_code_commit,
-            inner=self.wrapped.settings(device=device, remote_code_commit=remote_code_commit) if self.wrapped else None,
+            inner=inner,
         )
 
 

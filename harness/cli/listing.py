@@ -25,7 +25,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List models, data sets, metrics, tasks or suites; a broken plugin is listed with its error."""
-    from harness.cli.output import print_json, print_table
+    from harness.cli.output import print_json, print_table, printable
     from harness.engine import catalogue
 
     rows: list[dict[str, Any]] = {
@@ -38,5 +38,9 @@ def list_command(
     if as_json:
         print_json(rows)
     elif rows:
-        columns = list(rows[0])
+        columns = [column for column in rows[0] if column not in ("why", "owner")]
         print_table("", [(name, "left") for name in columns], [[str(row[c]) for c in columns] for row in rows])
+        for row in rows:
+            if row["why"]:
+                why = row["why"].removeprefix(f"{row['name']}: ")
+                print(printable(f"{row['name']}: {why}"))

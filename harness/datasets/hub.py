@@ -1,10 +1,10 @@
 """The benchmarks as the hub stores them: `COLUMNS` says which column means what, the rest is as in the official form.
 
-Column names were read off the published data sets: HuggingFaceM4/ChartQA and lmms-lab/ChartQA, lmms-lab/COCO-Caption,
-lmms-lab/MMBench, derek-thomas/ScienceQA and lmms-lab/ScienceQA, lmms-lab/NLVR2 and HuggingFaceM4/NLVR2, and
-image-formula sets such as OleehyO/latex-formulas. Sample ids are those of the official readers where the hub keeps what
-they are made of (MMBench index, COCO image id, NLVR2 identifier, names of picture files); otherwise a digest of what is
-asked takes their place.
+Column names follow the documented forms of HuggingFaceM4/ChartQA and TIGER-Lab/NLVR2 and those that lmms-eval reads
+(ChartQA, COCO-Caption, MMBench); the other names (ScienceQA, further NLVR2 sets, image-formula sets such as
+OleehyO/latex-formulas) were not compared with the published files. Sample ids are those of the official readers where
+the hub keeps what they are made of (MMBench index, COCO image id, NLVR2 identifier, names of picture files); otherwise
+a digest of what is asked takes their place.
 """
 
 from __future__ import annotations

@@ -18,15 +18,15 @@ Row = dict[str, Any]
 
 def _guarded(name: str, owner: str, describe: Callable[[], Row]) -> Row:
     try:
-        return {"name": name, **describe(), "state": "ready", "owner": owner}
+        return {"name": name, **describe(), "state": "ready", "why": "", "owner": owner}
     except HarnessError as error:
-        return {"name": name, "state": f"broken: {error}", "owner": owner}
+        return {"name": name, "state": "broken", "why": str(error), "owner": owner}
 
 
 def _filled(rows: list[Row]) -> list[Row]:
-    """Rows with the same columns in the same order, `state` and `owner` last."""
-    columns = [c for row in rows for c in row if c not in ("state", "owner")]
-    order = [*dict.fromkeys(columns), "state", "owner"]
+    """Rows with the same columns in the same order; `state`, `why` (of a state other than ready) and `owner` last."""
+    last = ("state", "why", "owner")
+    order = [*dict.fromkeys(c for row in rows for c in row if c not in last), *last]
     return [{column: row.get(column, "") for column in order} for row in rows]
 
 
@@ -38,9 +38,9 @@ def models(cards: Iterable[Path] = ()) -> list[Row]:
             try:
                 row = _model(load_card(path, cards=tuple(cards)))
             except HarnessError as error:
-                row = {"state": f"broken: {error}"}
+                row = {"state": "broken", "why": str(error)}
             if len(paths) > 1:
-                row["state"] = f"claimed by {len(paths)} files; give a path"
+                row |= {"state": "claimed twice", "why": f"{len(paths)} files have this name; give a path"}
             rows.append({"name": name, **row, "owner": str(path)})
     return _filled(rows)
 
@@ -48,21 +48,23 @@ def models(cards: Iterable[Path] = ()) -> list[Row]:
 def _model(loaded: LoadedCard) -> Row:
     run = loaded.card.run
     if run is None:
-        return {"family": "", "checkpoint": "", "state": f"description only: {loaded.card.why_no_run}"}
-    return {"family": run.family, "checkpoint": run.checkpoint or run.options.get("path", ""), "state": _state(loaded)}
+        return {"family": "", "checkpoint": "", "state": "description only", "why": loaded.card.why_no_run}
+    state, why = _state(loaded)
+    where = run.checkpoint or run.options.get("path", "")
+    return {"family": run.family, "checkpoint": where, "state": state, "why": why}
 
 
-def _state(loaded: LoadedCard) -> str:
+def _state(loaded: LoadedCard) -> tuple[str, str]:
     settings = loaded.settings()
     family = registry.load("models", settings.family)
     missing = [name for name in family.requires if importlib.util.find_spec(name) is None]
     if missing:
-        return f'needs {", ".join(missing)}: pip install "vlm-harness[{family.extra}]"'
+        return f"needs extra {family.extra}", f'pip install "vlm-harness[{family.extra}]" brings {", ".join(missing)}'
     try:
         family.identify(settings)
     except HarnessError as error:
-        return f"not here: {error}"
-    return "runs here"
+        return "weights not here", str(error)
+    return "runs here", ""
 
 
 def datasets() -> list[Row]:
@@ -90,7 +92,7 @@ def _registered(kind: str, name: str) -> Row:
     try:
         owner = registry.entry(kind, name).owner
     except HarnessError as error:
-        return {"name": name, "state": f"broken: {error}", "owner": ""}
+        return {"name": name, "state": "broken", "why": str(error), "owner": ""}
     return _guarded(name, owner, describe)
 
 

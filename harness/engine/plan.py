@@ -141,7 +141,7 @@ def _task_plan(task: OpenTask, settings: ModelSettings, family: type[Model], car
         prompt_name=prompt.name if replaced is None else f"{prompt.name} (replaced by the card)",
         prompt_version=prompt.version,
         prompt_text=prompt.text if replaced is None else replaced,
-        template=_template(settings, family),
+        template=family.default_template(settings),
         generation=generation,
         answer_by=spec.answer_by,
         metrics=tuple(spec.metrics),
@@ -150,12 +150,3 @@ def _task_plan(task: OpenTask, settings: ModelSettings, family: type[Model], car
         image_steps=tuple(spec.image_steps),
         options=dict(spec.options),
     )
-
-
-def _template(settings: ModelSettings, family: type[Model]) -> str:
-    """The card's template, else that of the wrapped model, else the family's."""
-    if settings.template:
-        return settings.template
-    if settings.inner is not None:
-        return _template(settings.inner, registry.load("models", settings.inner.family))
-    return family.template

@@ -9,13 +9,48 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import ModelError
-from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Request
+from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What options are called, in the order shown."""
+
+
+class Options(BaseModel):
+    """Settings of a family (`run.options` of a card). Families add fields; an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def checked_options(settings: ModelSettings, known: type[OptionsT]) -> OptionsT:
+    """The options of a card, read by the family's own class.
+
+    Raises:
+        ModelError: naming every wrong option, and the known ones.
+    """
+    try:
+        return known.model_validate(dict(settings.options))
+    except ValidationError as error:
+        names = ", ".join(sorted(known.model_fields)) or "none"
+        faults = []
+        for item in error.errors(include_url=False):
+            place = ".".join(str(part) for part in item["loc"])
+            unknown = item["type"] == "extra_forbidden"
+            faults.append(f"run.options.{place}: " + ("unknown option" if unknown else item["msg"].lower()))
+        raise ModelError(
+            f"{settings.name}: {'; '.join(faults)}. Options of family {settings.family}: {names}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +88,22 @@ class Model(ABC):
     """One loaded model. Families subclass this; one instance answers requests of many tasks."""
 
     family: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Modules that must be importable, brought by the extra named in `extra`."""
+    extra: ClassVar[str] = ""
     template: ClassVar[str] = "{{ text }}"
     """Jinja template around the task's prompt, with `text` and `images` (their count); a card may replace it."""
 
+    options_type: ClassVar[type[Options]] = Options
+    """The options that the family knows."""
+
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
+
+    @classmethod
+    def default_template(cls, settings: ModelSettings) -> str:
+        """The template where the card has none; a wrapper gives the wrapped model's."""
+        return settings.template or cls.template
 
     @classmethod
     @abstractmethod
@@ -91,15 +137,15 @@ class Model(ABC):
         return list(batch)
 
     @abstractmethod
-    def generate(self, prepared: Any, settings: GenerationSettings) -> list[Generation]:
-        """One answer for each input of the prepared batch, in order.
+    def generate(self, prepared: Any, settings: GenerationSettings) -> list[Generation | Problem]:
+        """One answer for each input of the prepared batch, in order; a problem where one input can have none.
 
         Raises:
             ModelOutOfMemory: the batch does not fit; it is asked again in halves.
             ModelError: anything else that is wrong with the batch.
         """
 
-    def choose(self, batch: Sequence[ModelInput]) -> list[Generation]:
+    def choose(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
         """The likeliest of each request's choices: `text` is its letter, `choice_scores` its log-likelihoods."""
         raise ModelError(f"{self.family}: options cannot be ranked by likelihood; set answer_by: generate")
 

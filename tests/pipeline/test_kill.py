@@ -45,9 +45,7 @@ def comparable(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, list[object]]:
 
 
 @pytest.mark.parametrize("after", [4, 17, 41])
-def test_a_killed_run_goes_on_without_asking_again(
-    tmp_path: Path, installed: Callable[..., Path], after: int
-) -> None:
+def test_a_killed_run_goes_on_without_asking_again(tmp_path: Path, installed: Callable[..., Path], after: int) -> None:
     site = installed("scripted-plugin", {"harness.models": {"scripted": "tests.scripted_model:Scripted"}})
     data, log, out = make_big(tmp_path / "data"), tmp_path / "log", tmp_path / "out"
     suite = tmp_path / "two-charts.yaml"
@@ -61,7 +59,9 @@ def test_a_killed_run_goes_on_without_asking_again(
         return [sys.executable, "-m", "harness", "run", *arguments, "--batch-size", "2"]
 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
-    process = subprocess.Popen(command("killed", out), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command("killed", out), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) >= after):
         time.sleep(0.005)
@@ -98,10 +98,13 @@ def test_ctrl_c_finishes_the_batch_and_seals(tmp_path: Path, installed: Callable
     card.write_text(
         json.dumps({"name": "slow", "run": {"family": "scripted", "options": {"log": str(log), "seconds": 0.05}}})
     )
-    arguments = ["--suite", str(suite), "--models", str(card), "--data", str(data), "--out", str(out), "--batch-size", "2"]
+    arguments = ["--suite", str(suite), "--models", str(card), "--data", str(data), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", *arguments], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "harness", "run", *arguments, "--batch-size", "2"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     while not log.exists():
         time.sleep(0.005)

@@ -36,7 +36,9 @@ def test_a_broken_plugin_is_listed_with_its_error_and_hides_nothing(installed: I
 
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:
-    with pytest.raises(UnknownNameError, match=r'no metric named "cider-d"; did you mean "cider"\? `harness list metrics`'):
+    with pytest.raises(
+        UnknownNameError, match=r'no metric named "cider-d"; did you mean "cider"\? `harness list metrics`'
+    ):
         registry.load("metrics", "cider-d")
 
 

@@ -19,7 +19,8 @@ def read(tmp_path: Path, text: str | bytes) -> dict[str, object]:
 def test_only_true_and_false_are_booleans_and_dates_stay_text(tmp_path: Path) -> None:
     data = read(tmp_path, "a: no\nb: on\nc: true\nd: 2023-10-05\ne: 1e-3\nf: 0.5\ng: 12:30\nh: 007\ni: null\nj: -3\n")
     assert data == {
-        "a": "no", "b": "on", "c": True, "d": "2023-10-05", "e": 0.001, "f": 0.5, "g": "12:30", "h": "007", "i": None, "j": -3,
+        "a": "no", "b": "on", "c": True, "d": "2023-10-05", "e": 0.001, "f": 0.5, "g": "12:30", "h": "007", "i": None,
+        "j": -3,
     }  # fmt: skip
 
 
@@ -46,7 +47,9 @@ def test_lines_are_known_for_every_field(tmp_path: Path) -> None:
         ("a: " + "[" * 5000 + "]" * 5000, r"nested more than"),
     ],
 )
-def test_what_the_safe_subset_leaves_out_is_refused_with_its_line(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_what_the_safe_subset_leaves_out_is_refused_with_its_line(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
     with pytest.raises(CardError, match=message):
         read(tmp_path, text)
 

@@ -82,7 +82,10 @@ def test_a_wrapper_is_named_on_the_command_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("name: c\nrun:\n  famly: llava\n", r'c\.yaml:3: run\.famly: unknown field; did you mean "family"\?'),
-        ("name: c\nrun:\n  family: lava\n", r'c\.yaml:3: run\.family: no model family named "lava"; did you mean "llava"\?'),
+        (
+            "name: c\nrun:\n  family: lava\n",
+            r'c\.yaml:3: run\.family: no model family named "lava"; did you mean "llava"\?',
+        ),
         ("name: c\nrun: {family: llava, dtype: float46}\n", r'run\.dtype: is "float46"; did you mean "float16"\?'),
         ("name: c\n", r"give `run:` or say in `why_no_run:`"),
         ("name: c\nrun: {family: llava}\nwhy_no_run: closed\n", r"remove one of them"),
@@ -135,7 +138,10 @@ def test_cards_in_the_working_folder_and_in_installed_packages_are_found(
     write(tmp_path / "model_cards", "local", "name: local\nrun: {family: random-choice}\n")
     monkeypatch.chdir(tmp_path)
     assert load_card("local").card.name == "local"
-    files = {"their_cards/__init__.py": "raise RuntimeError('never imported')", "their_cards/theirs.yaml": "name: theirs\nrun: {family: llava}\n"}
+    files = {
+        "their_cards/__init__.py": "raise RuntimeError('never imported')",
+        "their_cards/theirs.yaml": "name: theirs\nrun: {family: llava}\n",
+    }
     installed("theirs", {"harness.model_cards": {"theirs": "their_cards"}}, files)
     assert load_card("theirs").card.name == "theirs"
 

@@ -51,16 +51,17 @@ def test_everything_can_be_listed_as_table_and_as_json(harness: Command, kind: s
 
 def test_a_broken_plugin_is_listed_and_hides_nothing(harness: Command, installed: Callable[..., Path]) -> None:
     installed("bad", {"harness.metrics": {"worse": "no_such_module:Metric"}})
-    rows = {row["name"]: row["state"] for row in values(harness("list", "metrics", "--json")[1])}
-    assert rows["worse"].startswith("broken: ")
-    assert "no_such_module" in rows["worse"]
-    assert rows["rnss"] == "ready"
+    rows = {row["name"]: row for row in values(harness("list", "metrics", "--json")[1])}
+    assert rows["worse"]["state"] == "broken"
+    assert "no_such_module" in rows["worse"]["why"]
+    assert rows["rnss"]["state"] == "ready"
 
 
 def test_controls_run_here_and_models_without_weights_say_why(harness: Command) -> None:
-    rows = {row["name"]: row["state"] for row in values(harness("list", "models", "--json")[1])}
-    assert rows["random-choice"] == "runs here"
-    assert "llava-hf/llava-1.5-7b-hf" in rows["llava-1.5-7b"]
+    rows = {row["name"]: row for row in values(harness("list", "models", "--json")[1])}
+    assert rows["random-choice"]["state"] == "runs here"
+    assert rows["llava-1.5-7b"]["state"] == "weights not here"
+    assert "hf download llava-hf/llava-1.5-7b-hf" in rows["llava-1.5-7b"]["why"]
 
 
 def test_cards_check_exits_1_with_every_fault(harness: Command, tmp_path: Path) -> None:
@@ -100,7 +101,9 @@ def test_a_run_prints_a_table_and_says_where_results_lie(harness: Command, tmp_p
     assert "rescore-001" in out
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(harness: Command, tmp_path: Path, chart_data: Path, chart_suite: Path) -> None:
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    harness: Command, tmp_path: Path, chart_data: Path, chart_suite: Path
+) -> None:
     arguments = ("--suite", chart_suite, "--models", "majority-answer", "--data", chart_data, "--out", tmp_path / "out")
     code, out, _ = harness("run", *arguments, "--dry-run")
     assert code == 0
@@ -157,7 +160,8 @@ def test_own_predictions_are_scored(harness: Command, chart_data: Path, tmp_path
 
     samples = list(library.open_dataset("chartqa", chart_data).samples("test"))
     file = tmp_path / "answers.jsonl"
-    file.write_text("".join(json.dumps({"sample_id": s.sample_id, "text": s.references[0]}) + "\n" for s in samples[:9]))
+    rows = [{"sample_id": s.sample_id, "text": s.references[0]} for s in samples[:9]]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, out, err = harness("score", "chartqa", "--predictions", file, "--data", chart_data, "--json")
     assert code == 0
     first = values(out)[0]

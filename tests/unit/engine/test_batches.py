@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def test_questions_of_one_image_stay_together_and_none_is_lost(pairs: list[tuple
     ordered = in_order_of_cost(items)
     assert sorted(i.sample.sample_id for i in ordered) == sorted(i.sample.sample_id for i in items)
     images = [i.request.images[0] for i in ordered]
-    changes = sum(a != b for a, b in zip(images, images[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(images))
     assert changes <= max(0, len(set(images)) - 1)
 
 

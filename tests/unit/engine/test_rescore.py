@@ -30,7 +30,9 @@ def test_rescoring_gives_the_same_values_and_overwrites_nothing(
     assert read_run(again.path).samples().equals(run.samples())
 
 
-def test_a_rescoring_is_not_rescored(chart_suite: Path, chart_data: Path, card: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_rescoring_is_not_rescored(
+    chart_suite: Path, chart_data: Path, card: Callable[..., Path], tmp_path: Path
+) -> None:
     run = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out").runs[0]
     again = rescore(run.path, reason="a test")
     with pytest.raises(StoreError, match="is itself a rescoring"):

@@ -86,7 +86,9 @@ def test_an_unchanged_rerun_asks_nothing_and_makes_a_new_record(
     assert_same(first, second)
 
 
-def test_a_changed_prompt_or_weights_is_asked_again(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+def test_a_changed_prompt_or_weights_is_asked_again(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
     log, out = tmp_path / "log", tmp_path / "out"
     for weights in ("one", "two"):
         run_suite(chart_suite, [card("m", log=str(log), weights=weights)], data=chart_data, out=out)
@@ -159,7 +161,9 @@ def test_a_stopped_run_is_sealed_and_the_same_command_asks_only_the_rest(
     assert list(again.runs[0].samples()["text"].dropna()) == list(whole.runs[0].samples()["text"].dropna())
 
 
-def test_a_subset_is_the_same_under_every_model(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+def test_a_subset_is_the_same_under_every_model(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
     subset = Subset(sample=4, seed=7)
     outcome = run_suite(chart_suite, [card("a"), card("b")], data=chart_data, out=tmp_path / "out", subset=subset)
     sets = {run.record.tasks[0].sample_set for run in outcome.runs}
@@ -205,7 +209,9 @@ def test_missing_data_is_found_before_anything_is_run(chart_suite: Path, card: C
     assert not (tmp_path / "out").exists()
 
 
-def test_the_record_says_everything_that_made_it(chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path) -> None:
+def test_the_record_says_everything_that_made_it(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
     run = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out").runs[0]
     record = json.loads((run.path / "record.json").read_text())
     assert record["schema_version"] == 1
@@ -220,9 +226,7 @@ def test_the_record_says_everything_that_made_it(chart_suite: Path, chart_data: 
     assert read_run(run.path).record == run.record
 
 
-def test_too_many_images_for_a_model_is_named_unless_the_task_joins_them(
-    card: Card, tmp_path: Path
-) -> None:
+def test_too_many_images_for_a_model_is_named_unless_the_task_joins_them(card: Card, tmp_path: Path) -> None:
     outcome = run_suite("mini", [card("two", max_images=1)], out=tmp_path / "out", subset=Subset(first=2))
     pairs = next(t for t in outcome.runs[0].record.tasks if t.plan.name == "nlvr2")
     assert pairs.n_answered == pairs.n_samples > 0

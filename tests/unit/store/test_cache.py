@@ -12,7 +12,9 @@ from harness.store.cache import ResponseCache
 
 
 def response(number: int, text: str | None = "x") -> Response:
-    return Response(f"{number:064x}", "t", str(number), text, None if text is not None else Problem("k", "m"), 0.5, 2, 3, 4, (0.5,))
+    return Response(
+        f"{number:064x}", "t", str(number), text, None if text is not None else Problem("k", "m"), 0.5, 2, 3, 4, (0.5,)
+    )
 
 
 def test_answers_come_back_marked_as_cached(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def test_every_bundled_task_loads_and_every_data_set_has_one_main_task() -> None
 
 
 def test_a_suite_changes_name_split_subset_and_options(tmp_path: Path) -> None:
-    text = "[{task: mmbench-en, name: mine, split: other, subset: {sample: 5, stratify: category}, options: {circular: false}}]"
+    changes = "name: mine, split: other, subset: {sample: 5, stratify: category}, options: {circular: false}"
+    text = f"[{{task: mmbench-en, {changes}}}]"
     task = load_suite(suite(tmp_path, text)).tasks[0].task
     assert (task.name, task.split, task.options) == ("mine", "other", {"circular": False})
     assert task.subset.content() == {"sample": 5, "stratify": "category", "seed": 0}
@@ -72,14 +73,20 @@ def test_tasks_and_prompts_beside_a_suite_file_are_found(tmp_path: Path) -> None
         "name: own\nversion: 1\nkind: chart-qa\ndataset: chartqa\nsplit: test\nprompt: own-words\n"
         "metrics: [relaxed_accuracy]\n"
     )
-    (tmp_path / "prompts" / "own-words.yaml").write_text('name: own-words\nversion: 3\nsource: ours\ntext: "{{ question }}?"\n')
+    (tmp_path / "prompts" / "own-words.yaml").write_text(
+        'name: own-words\nversion: 3\nsource: ours\ntext: "{{ question }}?"\n'
+    )
     loaded = load_suite(suite(tmp_path, "[own]")).tasks[0]
     assert (loaded.prompt.version, loaded.task.metrics) == (3, ["relaxed_accuracy"])
 
 
 def test_suites_of_an_installed_package_are_found(installed: Callable[..., Path]) -> None:
     text = "name: theirs\nversion: 1\ndescription: d\ndata: bundled\ntasks: [chartqa]\n"
-    installed("pkg", {"harness.suites": {"pkg": "their_suites"}}, {"their_suites/__init__.py": "", "their_suites/theirs.yaml": text})
+    installed(
+        "pkg",
+        {"harness.suites": {"pkg": "their_suites"}},
+        {"their_suites/__init__.py": "", "their_suites/theirs.yaml": text},
+    )
     assert "theirs" in suite_files()
     assert load_suite("theirs").tasks[0].task.name == "chartqa"
 
@@ -93,7 +100,8 @@ def test_a_change_of_words_changes_the_suite_digest(tmp_path: Path) -> None:
 def test_a_metric_that_is_not_there_is_refused_when_the_task_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "own.yaml").write_text(
-        "name: own\nversion: 1\nkind: chart-qa\ndataset: chartqa\nsplit: test\nprompt: chartqa-short\nmetrics: [cyder]\n"
+        "name: own\nversion: 1\nkind: chart-qa\ndataset: chartqa\nsplit: test\n"
+        "prompt: chartqa-short\nmetrics: [cyder]\n"
     )
     with pytest.raises(SuiteError, match=r'own\.yaml:7: metrics: no metric named "cyder"; did you mean "cider"'):
         load_task(TaskUse(task="own"), suites=[tmp_path])

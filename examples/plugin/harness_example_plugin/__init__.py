@@ -1,0 +1,1 @@
+"""A harness plugin: one model family and its card."""
