@@ -30,6 +30,7 @@ class Metric(ABC):
     """One column of the results."""
 
     info: MetricInfo
+    """Final once `score` has returned: a signature may name a reference corpus that only `score` sees."""
 
     @abstractmethod
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:
