@@ -22,8 +22,8 @@ NO_EXAMPLE = Problem("no_examples", "no sample of another cluster has a referenc
 
 
 def valid_answer(reference: str, choices: Sequence[str]) -> bool:
-    """Whether a reference of another sample can answer here: any text, or one of the letters of the options."""
-    return not choices or reference in tuple(LETTERS[: len(choices)])
+    """Whether a reference of another sample can answer here: any text, or a letter or the text of an option."""
+    return not choices or reference in tuple(LETTERS[: len(choices)]) or reference in choices
 
 
 class Control(Model):

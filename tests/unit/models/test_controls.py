@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.errors import DatasetError, ModelError
 from harness.models.base import Example, Generation, Model
-from harness.models.controls import FrequentCaption, MajorityAnswer, RandomChoice, caption_form
+from harness.models.controls import FrequentCaption, MajorityAnswer, RandomChoice, caption_form, valid_answer
 from harness.models.neighbours import FEATURES, NearestNeighbour, picture_features
 from harness.records import ModelSettings, Problem
 from tests.model_inputs import GREEDY, examples, item, picture
@@ -212,3 +212,9 @@ def test_a_question_without_a_picture_has_no_neighbour() -> None:
     (found,) = model.generate(model.prepare([item(5, pictures=())]), GREEDY)
     assert isinstance(found, Problem)
     assert found.kind == "unsupported_input"
+
+
+def test_a_reference_may_be_the_text_of_an_option() -> None:
+    assert valid_answer("True", ("True", "False"))
+    assert valid_answer("B", ("True", "False"))
+    assert not valid_answer("C", ("True", "False"))
