@@ -63,7 +63,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         inner = typing.get_args(hint)[0]
         return tuple(_value(inner, item, name) for item in value)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return dict(value)
+        inner = typing.get_args(hint)[1]
+        return {key: _value(inner, item, f"{name}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
