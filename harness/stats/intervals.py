@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 RESAMPLES = 2000
-_BLOCK = 1 << 22
-"""Drawn clusters held in memory at once (32 MB of indices)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +61,6 @@ def _normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def cluster_sums(statistics: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Statistics summed within each cluster: (units, k) → (clusters, k), in sorted order of the cluster names."""
-    import numpy as np
-
-    names, members = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
-    sums = np.zeros((len(names), statistics.shape[1]))
-    np.add.at(sums, members, statistics)
-    return sums
-
-
 def cluster_bootstrap(
     statistics: np.ndarray,
     clusters: Sequence[str],
@@ -100,13 +88,15 @@ def cluster_bootstrap(
     """
     import numpy as np
 
+    from harness.stats.resampling import bootstrap_counts, cluster_sums
+
     if len(clusters) != len(statistics):
         raise ValueError(f"cluster_bootstrap: {len(statistics)} units but {len(clusters)} cluster names")
     if resamples < 1 or not 0.0 < confidence < 1.0:
         raise ValueError(
             f"cluster_bootstrap: resamples is {resamples} and confidence is {confidence}; need >= 1, in (0, 1)"
         )
-    sums = cluster_sums(np.asarray(statistics, dtype=float), clusters)
+    sums = cluster_sums(np.asarray(statistics, dtype=float)[None], clusters)[0]
     n_clusters = len(sums)
     if n_clusters < 2:
         return Interval(
@@ -115,14 +105,8 @@ def cluster_bootstrap(
             "none: one cluster cannot be resampled" if n_clusters else "none: nothing was scored",
             n_clusters,
         )
-    rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK // n_clusters)
-    values = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = rng.integers(0, n_clusters, size=(size, n_clusters)) + np.arange(size)[:, None] * n_clusters
-        counts = np.bincount(drawn.ravel(), minlength=size * n_clusters).reshape(size, n_clusters)
-        values.append(aggregate(counts @ sums))
+    draws = bootstrap_counts(n_clusters, resamples, np.random.default_rng(seed))
+    values = [aggregate(counts @ sums) for counts in draws]
     corpus = np.concatenate(values)  # (resamples,)
     defined = corpus[~np.isnan(corpus)]
     method = f"cluster_bootstrap|B={resamples}|seed={seed}"

@@ -63,7 +63,7 @@ def test_bootstrap_is_seeded_and_does_not_see_the_order_of_units():
 def test_blocks_change_nothing(monkeypatch):
     statistics, clusters = pairs(np.arange(12) / 12), list("abcdefabcdef")
     whole = cluster_bootstrap(statistics, clusters, MEAN, seed=0, resamples=101)
-    monkeypatch.setattr("harness.stats.intervals._BLOCK", 50)
+    monkeypatch.setattr("harness.stats.resampling._BLOCK", 50)
     assert cluster_bootstrap(statistics, clusters, MEAN, seed=0, resamples=101) == whole
 
 
