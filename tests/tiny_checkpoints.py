@@ -95,7 +95,7 @@ def llava() -> tuple[Any, Any]:
     text = LlamaConfig(
         **_WIDTH,
         vocab_size=len(tokenizer),
-        max_position_embeddings=2048,
+        max_position_embeddings=512,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -158,7 +158,7 @@ def blip2_opt() -> tuple[Any, Any]:
             ffn_dim=48,
             num_hidden_layers=2,
             num_attention_heads=2,
-            max_position_embeddings=2048,
+            max_position_embeddings=256,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

@@ -47,11 +47,15 @@ def test_tiny_models_of_the_real_classes_answer_real_samples(
         cards.append(card)
     outcome = run_suite(SUITE, cards, data=shared_data, out=tmp_path / "out", subset=Subset(first=4))
     assert outcome.failures == ()
-    allowed = {"unsupported_input", "image_too_narrow"}
+    # the tiny language models have 256 and 512 positions, so long prompts have this named reason
+    allowed = {"unsupported_input", "prompt_too_long", "empty_reference"}
     for run in outcome.runs:
         for task in run.record.tasks:
             assert set(task.unscored) <= allowed, (run.record.model, task.plan.name, task.unscored)
-            assert task.n_answered > 0, (run.record.model, task.plan.name)
+            for value in task.values:
+                assert value.n_scored > 0 or value.reason, (run.record.model, value.signature)
+    answered = {task.plan.name for run in outcome.runs for task in run.record.tasks if task.n_answered}
+    assert answered == set(SAMPLES)
 
 
 @pytest.mark.parametrize(
