@@ -114,11 +114,16 @@ def package_folder(package: str, owner: str) -> Path:
 
 
 def card_files(extra: Iterable[Path] = ()) -> dict[str, list[Path]]:
-    """Card name (file name without `.yaml`) → files that claim it."""
+    """Card name (file name without `.yaml`) → files that claim it.
+
+    A byte-for-byte copy is no second claim: a checkout holds the cards of the package that is installed from it.
+    """
     files: dict[str, list[Path]] = {}
     for folder in card_folders(extra):
         for path in sorted(folder.glob("*.yaml")):
-            files.setdefault(path.stem, []).append(path)
+            known = files.setdefault(path.stem, [])
+            if not any(path.read_bytes() == other.read_bytes() for other in known):
+                known.append(path)
     return files
 
 

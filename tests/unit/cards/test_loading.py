@@ -132,6 +132,11 @@ def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
         load_card("deplot", cards=[tmp_path / "x"])
 
 
+def test_a_copy_of_a_card_is_no_second_claim(tmp_path: Path) -> None:
+    write(tmp_path / "x", "deplot", (bundled_cards() / "deplot.yaml").read_text())
+    assert load_card("deplot", cards=[tmp_path / "x"]).card.name == "deplot"
+
+
 def test_cards_in_the_working_folder_and_in_installed_packages_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: Callable[..., Path]
 ) -> None:
