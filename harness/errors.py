@@ -61,3 +61,7 @@ class MetricUnavailable(MetricError):
 
 class StoreError(HarnessError):
     """A run folder is damaged, in use, or of a later schema version."""
+
+
+class CompareError(HarnessError):
+    """Runs that cannot stand in one table; every difference is named."""

@@ -1,0 +1,281 @@
+"""What differs between models, by how much, and what could not have been seen: the statistics over aligned runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from harness import registry
+from harness.compare.align import Column, Mismatch, align
+from harness.errors import CompareError
+from harness.metrics.base import MeanMetric, Metric
+from harness.records import MetricValue
+from harness.stats.multiplicity import benjamini_hochberg, holm, letters, rank_intervals
+from harness.stats.paired import mcnemar, paired_differences
+from harness.stats.power import smallest_detectable_difference
+from harness.store.runs import Run
+
+RESAMPLES = 2000
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models on one metric of one task."""
+
+    task: str
+    metric: str
+    signature: str
+    main: bool
+    first: str
+    """Model name."""
+    second: str
+    difference: float
+    """First minus second, over the units that both have."""
+    low: float
+    high: float
+    p_value: float
+    """Permutation test, uncorrected."""
+    p_holm: float
+    """Corrected over all pairs and tasks of main metrics, or of the other metrics."""
+    p_bh: float
+    mcnemar_p: float | None
+    """Exact, for rates over independent units."""
+    only_first: int | None
+    """Units that only the first has right; `None` for metrics that are no rates."""
+    only_second: int | None
+    detectable: float
+    """Smallest true difference that this comparison finds in 80 % of repetitions at 5 %, uncorrected."""
+    n_units: int
+    n_clusters: int
+    higher_is_better: bool
+    unit: str
+    method: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the corrected test finds a difference at 5 %."""
+        return self.p_holm <= ALPHA
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model on one metric of one task, among the others."""
+
+    task: str
+    metric: str
+    signature: str
+    main: bool
+    run: str
+    model: str
+    value: MetricValue
+    letters: str
+    """Models that share a letter cannot be told apart."""
+    rank_low: int
+    rank_high: int
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything a comparison says; tables and reports print it."""
+
+    runs: tuple[Run, ...]
+    standings: tuple[Standing, ...]
+    pairs: tuple[Pair, ...]
+    mismatches: tuple[Mismatch, ...]
+    missing: tuple[str, ...]
+    baseline: str | None = None
+
+
+def compare(
+    runs: Sequence[Run],
+    *,
+    baseline: Run | None = None,
+    allow: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """The runs compared on every task and metric that they have in common.
+
+    Args:
+        runs: sealed runs; with `baseline` among them or not.
+        baseline: only pairs with this run are tested.
+        allow: compare unlike runs, in marked columns.
+        resamples: bootstrap corpora and permutations.
+        seed: of both.
+
+    Raises:
+        CompareError: runs that are unlike, or a metric that this version defines otherwise.
+    """
+    chosen = list(runs)
+    if baseline is not None and baseline.record.run_id not in [r.record.run_id for r in chosen]:
+        chosen.insert(0, baseline)
+    aligned = align(chosen, allow=allow)
+    names = _names(chosen)
+    base = baseline.record.run_id if baseline is not None else None
+    raw = [(column, _column_pairs(column, names, base, resamples, seed)) for column in aligned.columns]
+    pairs = _corrected([pair for _, found in raw for pair in found])
+    standings = [s for column, _ in raw for s in _standings(column, names, pairs, resamples, seed)]
+    return Comparison(
+        runs=tuple(chosen),
+        standings=tuple(standings),
+        pairs=tuple(pairs),
+        mismatches=aligned.mismatches,
+        missing=aligned.missing,
+        baseline=names[base] if base is not None else None,
+    )
+
+
+def _names(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id → model name, with the run id where a model stands twice."""
+    models = [run.record.model for run in runs]
+    return {
+        run.record.run_id: run.record.model
+        if models.count(run.record.model) == 1
+        else f"{run.record.model} ({run.record.run_id})"
+        for run in runs
+    }
+
+
+def metric_of(column: Column) -> Metric:
+    """The metric behind a column, to compute corpus values.
+
+    Raises:
+        CompareError: this version of the program defines the metric otherwise than the one that scored the runs.
+    """
+    metric: Metric = registry.load("metrics", column.metric)(column.variant)
+    now, then = metric.info.signature.rpartition("|")[2], column.signature.rpartition("|")[2]
+    if now != then:
+        raise CompareError(
+            f"task {column.task}: {column.name} was scored as {then} and is now {now}; "
+            "score the runs again with `harness rescore`"
+        )
+    return metric
+
+
+def _column_pairs(column: Column, names: dict[str, str], baseline: str | None, resamples: int, seed: int) -> list[Pair]:
+    metric = metric_of(column)
+    wanted = [
+        (i, j)
+        for i, j in combinations(range(len(column.runs)), 2)
+        if baseline is None or baseline in (column.runs[i], column.runs[j])
+    ]
+    if bool((column.scored == column.scored[0]).all()) and baseline is None:
+        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, seed)
+    found: list[Pair] = []
+    for i, j in wanted:
+        found += _pairs(column, metric, names, [i, j], resamples, seed)
+    return found
+
+
+def _pairs(
+    column: Column, metric: Metric, names: dict[str, str], members: list[int], resamples: int, seed: int
+) -> list[Pair]:
+    """All pairs among `members`, over the units that every one of them has scored."""
+    both = np.asarray(column.scored[members].all(axis=0))
+    clusters = [c for c, keep in zip(column.clusters, both, strict=True) if keep]
+    if len(set(clusters)) < 2:
+        return []
+    statistics = column.statistics[members][:, both]
+    found = paired_differences(
+        statistics, clusters, metric.aggregate, seed=seed, resamples=resamples, permutations=resamples
+    )
+    verdicts = _verdicts(metric, statistics)
+    independent = len(set(clusters)) == len(clusters)
+    pairs: list[Pair] = []
+    for number, (a, b) in enumerate(found.pairs.tolist()):
+        discordance = mcnemar(verdicts[a], verdicts[b]) if verdicts is not None else None
+        pairs.append(
+            Pair(
+                task=column.task,
+                metric=column.name,
+                signature=column.signature,
+                main=column.main,
+                first=names[column.runs[members[a]]],
+                second=names[column.runs[members[b]]],
+                difference=float(found.estimate[number]),
+                low=float(found.low[number]),
+                high=float(found.high[number]),
+                p_value=float(found.p_value[number]),
+                p_holm=1.0,
+                p_bh=1.0,
+                mcnemar_p=discordance.p_value if discordance is not None and independent else None,
+                only_first=discordance.only_first if discordance is not None else None,
+                only_second=discordance.only_second if discordance is not None else None,
+                detectable=smallest_detectable_difference(float(found.standard_error[number])),
+                n_units=int(both.sum()),
+                n_clusters=found.n_clusters,
+                higher_is_better=column.higher_is_better,
+                unit=column.unit,
+                method=found.method,
+            )
+        )
+    return pairs
+
+
+def _verdicts(metric: Metric, statistics: np.ndarray) -> np.ndarray | None:
+    """(runs, units) of right and wrong, where the metric is a plain rate."""
+    if not isinstance(metric, MeanMetric) or not np.isin(statistics[..., 0], (0.0, 1.0)).all():
+        return None
+    return np.asarray(statistics[..., 0])
+
+
+def _corrected(pairs: list[Pair]) -> list[Pair]:
+    """The pairs with p-values corrected over two families: all main metrics, and all others."""
+    from dataclasses import replace
+
+    done = list(pairs)
+    for main in (True, False):
+        places = [n for n, pair in enumerate(pairs) if pair.main is main]
+        if places:
+            p = [pairs[n].p_value for n in places]
+            for n, strict, rate in zip(places, holm(p), benjamini_hochberg(p), strict=True):
+                done[n] = replace(done[n], p_holm=float(strict), p_bh=float(rate))
+    return done
+
+
+def _standings(
+    column: Column, names: dict[str, str], pairs: Sequence[Pair], resamples: int, seed: int
+) -> list[Standing]:
+    models = [names[run] for run in column.runs]
+    place = {model: number for number, model in enumerate(models)}
+    differ = np.zeros((len(models), len(models)), dtype=bool)
+    for pair in pairs:
+        if (pair.task, pair.metric) == (column.task, column.name) and pair.differs:
+            differ[place[pair.first], place[pair.second]] = differ[place[pair.second], place[pair.first]] = True
+    estimates = [value.estimate if value.estimate is not None else np.nan for value in column.values]
+    shown = letters(estimates, differ, higher_is_better=column.higher_is_better)
+    common = np.asarray(column.scored.all(axis=0))
+    clusters = [c for c, keep in zip(column.clusters, common, strict=True) if keep]
+    if len(set(clusters)) > 1:
+        resampled = paired_differences(
+            column.statistics[:, common],
+            clusters,
+            metric_of(column).aggregate,
+            seed=seed,
+            resamples=resamples,
+            permutations=1,
+        ).resampled
+        low, high = rank_intervals(resampled, higher_is_better=column.higher_is_better)
+    else:
+        low, high = np.ones(len(models), dtype=int), np.full(len(models), len(models))
+    return [
+        Standing(
+            task=column.task,
+            metric=column.name,
+            signature=column.signature,
+            main=column.main,
+            run=run,
+            model=names[run],
+            value=value,
+            letters=letter,
+            rank_low=int(low[number]),
+            rank_high=int(high[number]),
+            marks=column.marks,
+        )
+        for number, (run, value, letter) in enumerate(zip(column.runs, column.values, shown, strict=True))
+    ]
