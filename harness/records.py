@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+AnswerBy = Literal["generate", "choose", "retrieve"]
+"""How an answer comes about: as text, as one of the sample's options, or as a ranking of candidates.
+
+A task of `retrieve` has samples of two kinds: an image without question, and a question without image. Each sample is
+a query, and each is also a candidate, by its id, for the queries of the other kind.
+"""
 SCHEMA_VERSION = 1
 """Version of every file in a run folder; raised when a field changes its meaning or goes away."""
 
@@ -55,6 +61,8 @@ class Sample:
     """Fields to break scores down by, such as `{"subset": "human"}`."""
     problem: Problem | None = None
     """Set when the sample cannot be asked; it is counted, named and unscored."""
+    audio: tuple[ImageRef, ...] = ()
+    """Recordings, in the same kind of reference as images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class ModelSettings:
     """Commit whose repository code may run; set by the command line only, never by a card."""
     inner: ModelSettings | None = None
     """The wrapped model, for families that change what another model sees."""
+    parts: Mapping[str, ModelSettings] = field(default_factory=dict)
+    """The models that a family is made of, by their part in it: `{"reader": …, "reasoner": …}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +139,17 @@ class Capabilities:
     can_choose: bool = False
     """Has `choose`: option texts ranked by likelihood."""
     can_embed: bool = False
+    can_retrieve: bool = False
+    """Has `retrieve`: ranks the candidates read by `fit` for an image or a text."""
+    reads_pixels: bool = True
+    """Whether other pixels can change an answer; not where features or answers come from files."""
     needs_examples: bool = False
     """Has `fit`: reads the other samples' references or images first, as a control does."""
     depends_on_sample: bool = False
     """Whether the answer depends on which sample asks, beyond its image and prompt."""
+    min_audio: int = 0
+    max_audio: int | None = 0
+    """How many recordings it takes; `None` is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +166,9 @@ class Request:
     choices: tuple[str, ...] = ()
     cluster: str = ""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
-    answer_by: Literal["generate", "choose"] = "generate"
+    answer_by: AnswerBy = "generate"
+    audio: tuple[str, ...] = ()
+    """SHA-256 of each recording's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +187,10 @@ class Response:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     choice_scores: tuple[float, ...] = ()
-    """Log-likelihood of each option, where the answer was chosen."""
+    """Log-likelihood (or similarity) of each option, where the answer was chosen; score of each candidate found."""
     cached: bool = False
+    steps: tuple[tuple[str, str], ...] = ()
+    """What was written on the way to the answer, in order: `(("table", "year | sales …"),)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,13 +291,14 @@ class TaskPlan:
     template: str
     """The model's template around it."""
     generation: GenerationSettings
-    answer_by: Literal["generate", "choose"]
+    answer_by: AnswerBy
     metrics: tuple[str, ...]
     breakdown: tuple[str, ...]
     subset: Mapping[str, Any]
     """`{}` for everything, `{"first": 100}`, or `{"sample": 100, "seed": 0, "stratify": "category"}`."""
     image_steps: tuple[str, ...] = ()
-    """What is done to the images before the model: `crop_margins`, `side_by_side` (joined where a model takes one)."""
+    """What is done to the images before the model: `crop_margins`, `side_by_side` (joined where a model takes one),
+    `no_images` (the question is put in words alone)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the data set's reader."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,12 +27,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Name → folder of checkpoints of the real transformers classes with random weights, built once for a session."""
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Name → folder of checkpoints of the real transformers classes with random weights, each built when first used."""
     pytest.importorskip("transformers", reason="the models extra is not installed")
-    from tests.tiny_checkpoints import build
+    from tests.tiny_checkpoints import Checkpoints
 
-    return build(tmp_path_factory.mktemp("checkpoints"))
+    return Checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture

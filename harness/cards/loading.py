@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from harness.records import ModelSettings
 from harness.yaml_files import YamlDocument, checked, read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PATHS = ("path", "font")
+_PATHS = ("path", "font", "features", "labels", "tokenizer")
 """Options that name a file, relative to the card."""
 
 
@@ -27,6 +27,8 @@ class LoadedCard:
     path: Path
     wrapped: LoadedCard | None = None
     """The card of the model that this one wraps."""
+    parts: Mapping[str, LoadedCard] = field(default_factory=dict)
+    """The cards of the models that this one is made of, by their part in it."""
 
     @property
     def name(self) -> str:
@@ -65,6 +67,10 @@ class LoadedCard:
             allow_pickle=run.allow_pickle,
             remote_code_commit=remote_code_commit,
             inner=inner,
+            parts={
+                name: part.settings(device=device, remote_code_commit=remote_code_commit)
+                for name, part in self.parts.items()
+            },
         )
 
 
@@ -128,7 +134,7 @@ def card_files(extra: Iterable[Path] = ()) -> dict[str, list[Path]]:
 
 
 def load_card(name: str | Path, *, cards: Iterable[Path] = ()) -> LoadedCard:
-    """The card of that name, or in that file, with `extends` and `wraps` followed.
+    """The card of that name, or in that file, with `extends`, `wraps` and `parts` followed.
 
     Args:
         name: card name, path of a YAML file, or `family:card` for a wrapper such as `blank-image:llava-1.5-7b`.
@@ -164,7 +170,7 @@ def _find(name: str, extra: tuple[Path, ...]) -> Path:
 def _load_file(path: Path, extra: tuple[Path, ...], above: tuple[Path, ...]) -> LoadedCard:
     resolved = path.resolve()
     if resolved in above:
-        raise CardError(f"{path}: `extends` or `wraps` leads back to this card; break the circle")
+        raise CardError(f"{path}: `extends`, `wraps` or `parts` leads back to this card; break the circle")
     document = read_yaml(path, CardError)
     data = _extended(document, extra, (*above, resolved))
     card = checked(document, ModelCard, CardError, data)
@@ -180,7 +186,15 @@ def _load_file(path: Path, extra: tuple[Path, ...], above: tuple[Path, ...]) -> 
     wrapped = None
     if card.run is not None and card.run.wraps is not None:
         wrapped = _load_file(_find(card.run.wraps, extra), extra, (*above, resolved))
-    return LoadedCard(card, path.resolve(), wrapped)
+    parts: dict[str, LoadedCard] = {}
+    for part, name in (card.run.parts if card.run is not None else {}).items():
+        beside = path.parent / f"{name}.yaml"
+        try:
+            found = beside if beside.is_file() else _find(name, extra)
+        except UnknownNameError as error:
+            raise CardError(f"{document.where(('run', 'parts', part))}: run.parts.{part}: {error}") from error
+        parts[part] = _load_file(found, extra, (*above, resolved))
+    return LoadedCard(card, path.resolve(), wrapped, parts)
 
 
 def _extended(document: YamlDocument, extra: tuple[Path, ...], above: tuple[Path, ...]) -> dict[str, Any]:

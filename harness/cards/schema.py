@@ -57,6 +57,13 @@ class VisionEncoder(Component):
     layers: Fact[int]
 
 
+class AudioEncoder(Component):
+    """What turns sound into vectors."""
+
+    sample_rate_hz: Fact[int]
+    layers: Fact[int]
+
+
 class LanguageModel(Component):
     """What reads and writes text."""
 
@@ -76,8 +83,10 @@ class Architecture(Spec):
     """The network."""
 
     vision_encoder: VisionEncoder | None
+    audio_encoder: AudioEncoder | None = None
+    """Left out where the model hears nothing."""
     connector: Text | None
-    """What carries image vectors to the language model, such as "2-layer MLP"; `null` where there is none."""
+    """What carries image or sound vectors to the language model, such as "2-layer MLP"; `null` where there is none."""
     language_model: LanguageModel | None
     fusion: Fusion
     image_tokens: Fact[int]
@@ -93,7 +102,7 @@ class TrainingSet(Spec):
     stage: Text
     dataset: Text
     size: Fact[int]
-    unit: Literal["images", "pairs", "samples", "questions", "tokens", "charts", "formulas"]
+    unit: Literal["images", "pairs", "samples", "questions", "tokens", "charts", "formulas", "hours", "clips"]
     kind: Text
     """Such as "web image-text pairs" or "instruction following"."""
 
@@ -105,10 +114,19 @@ class PublishedScore(Spec):
     split: Text
     protocol: Text
     metric: Text
-    value: float
+    value: float | None
+    """`null` where the number was published and could not be read."""
+    why: Text | None = None
+    """Why the value is null."""
     source: Text
     confidence: Literal["A", "B", "C"]
     """A: read in the authors' own repository; B: recalled and consistent with something read; C: recalled only."""
+
+    @model_validator(mode="after")
+    def _needs_its_reason(self) -> Self:
+        if (self.value is None) != (self.why is not None):
+            raise ValueError("`why` belongs to `value: null`, and `value: null` needs one")
+        return self
 
 
 class Describe(Spec):
@@ -150,6 +168,8 @@ class Run(Spec):
     """Read `.bin` or `.pth` weights, with unpickling restricted to tensors."""
     wraps: Text | None = None
     """Name of the card whose model is wrapped, for families such as `blank-image`."""
+    parts: dict[str, Text] = Field(default_factory=dict)
+    """Part → name of the card that plays it, for families made of several models: `{reader: deplot, reasoner: …}`."""
 
 
 class ModelCard(Spec):
@@ -163,6 +183,8 @@ class ModelCard(Spec):
     run: Run | None = None
     why_no_run: Text | None = None
     """For a card without `run`: why no answers can be had."""
+    takes_part: Literal["prediction-files", "description-only"] | None = None
+    """For a card without `run`: compared by answers made elsewhere, or described only."""
 
     @model_validator(mode="after")
     def _runs_or_says_why(self) -> Self:
@@ -170,6 +192,8 @@ class ModelCard(Spec):
             raise ValueError("give `run:` or say in `why_no_run:` why there is none")
         if self.run is not None and self.why_no_run is not None:
             raise ValueError("`why_no_run` is for a card without `run`; remove one of them")
+        if self.run is not None and self.takes_part is not None:
+            raise ValueError("`takes_part` is for a card without `run`; remove one of them")
         return self
 
 

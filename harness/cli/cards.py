@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.engine.card_check import CardCheck
 
 app = typer.Typer(help="Check model cards.", no_args_is_help=True)
 
@@ -18,9 +22,12 @@ def check(
     folders: Annotated[list[Path] | None, typer.Option("--cards", help="A further folder of model cards.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Validate cards; every fault names file, line, field and what to write instead. Exit 1 if there is one."""
-    from harness.cards.checking import check_cards
+    """Validate cards and compare their claims with the network that is built. Exit 1 if something is wrong.
+
+    Every fault names file, field and what to write instead.
+    """
     from harness.cli.output import print_json, printable
+    from harness.engine.card_check import check_cards
 
     reports = check_cards(cards or [], tuple(folders or ()))
     if as_json:
@@ -29,9 +36,22 @@ def check(
         for report in reports:
             for fault in report.faults:
                 print(printable(fault))
-        broken = sum(bool(report.faults) for report in reports)
-        print(f"{len(reports)} cards checked, {broken} with faults")
+        for line in _summary(reports):
+            print(printable(line))
     raise typer.Exit(1 if any(report.faults for report in reports) else 0)
+
+
+def _summary(reports: list[CardCheck]) -> list[str]:
+    """Counts, and why networks were not built; the reason is spelt out for a single card."""
+    broken = sum(bool(report.faults) for report in reports)
+    lines = [f"{len(reports)} cards checked, {broken} with faults"]
+    built = [report for report in reports if report.checked]
+    if built:
+        claims = sum(len(report.checked) for report in built)
+        lines.append(f"architecture: {claims} claims of {len(built)} cards compared with the network that is built")
+    reasons = Counter(report.not_done for report in reports if report.not_done)
+    lines += [f"architecture: not done for {count}: {why}" for why, count in sorted(reasons.items())]
+    return lines
 
 
 @app.command("schema")
@@ -40,3 +60,30 @@ def schema() -> None:
     from harness.cards.schema import json_schema
 
     print(json_schema(), end="")
+
+
+def compare_command(
+    cards: Annotated[list[str], typer.Argument(help="Two or more card names or YAML files.")],
+    folders: Annotated[list[Path] | None, typer.Option("--cards", help="A further folder of model cards.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of sealed runs, for measured universality.")] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Limit overlap and scores to this benchmark; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; without it Markdown is printed.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="What to write: md,csv,tex,html.")] = "md,csv,tex,html",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare what cards say: architecture, tasks, training data, domain, universality; each cell with its source."""
+    from harness.cli.output import print_json, printable
+    from harness.compare.cards import compare_cards
+    from harness.compare.writing import to_markdown, write_comparison
+
+    comparison = compare_cards(cards, folders=tuple(folders or ()), runs=runs, only=tuple(benchmark or ()))
+    written = write_comparison(comparison, out, [f for f in formats.split(",") if f]) if out is not None else []
+    if as_json:
+        print_json(comparison)
+    elif written:
+        for path in written:
+            print(printable(str(path)))
+    else:
+        print(printable(to_markdown(comparison)), end="")

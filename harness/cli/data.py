@@ -30,11 +30,19 @@ def check(
             ("split", "left"),
             ("samples", "right"),
             ("images", "right"),
+            ("recordings", "right"),
             ("faults", "right"),
             ("checksum", "left"),
         ]
         rows = [
-            [r.split, str(r.n_samples), str(r.n_images), str(sum(p.count for p in r.problems)), r.checksum[:16]]
+            [
+                r.split,
+                str(r.n_samples),
+                str(r.n_images),
+                str(r.n_audio),
+                str(sum(p.count for p in r.problems)),
+                r.checksum[:16],
+            ]
             for r in reports
         ]
         print_table(dataset, columns, rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import cards, data, listing, running, scoring
+from harness.cli import cards, comparing, converting, data, listing, running, scoring
 from harness.version import __version__
 
 app = typer.Typer(
@@ -20,11 +20,14 @@ app = typer.Typer(
 )
 app.add_typer(cards.app, name="cards")
 app.add_typer(data.app, name="data")
+app.command("compare-cards")(cards.compare_command)
 app.command("list")(listing.list_command)
 app.command("run")(running.run_command)
 app.command("score")(scoring.score_command)
 app.command("rescore")(scoring.rescore_command)
 app.command("show")(scoring.show_command)
+app.command("convert")(converting.convert_command)
+app.command("compare")(comparing.compare_command)
 
 
 def _version(wanted: bool) -> None:

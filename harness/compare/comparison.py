@@ -19,6 +19,8 @@ from harness.stats.power import smallest_detectable_difference
 from harness.store.runs import Run
 
 RESAMPLES = 2000
+PERMUTATIONS = 10_000
+"""Enough for a p-value below 5 % after correction over 400 pairs."""
 ALPHA = 0.05
 
 
@@ -97,6 +99,7 @@ def compare(
     baseline: Run | None = None,
     allow: bool = False,
     resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> Comparison:
     """The runs compared on every task and metric that they have in common.
@@ -105,7 +108,8 @@ def compare(
         runs: sealed runs; with `baseline` among them or not.
         baseline: only pairs with this run are tested.
         allow: compare unlike runs, in marked columns.
-        resamples: bootstrap corpora and permutations.
+        resamples: bootstrap corpora for intervals and ranks.
+        permutations: exchanges of answers for the p-values.
         seed: of both.
 
     Raises:
@@ -117,7 +121,7 @@ def compare(
     aligned = align(chosen, allow=allow)
     names = _names(chosen)
     base = baseline.record.run_id if baseline is not None else None
-    raw = [(column, _column_pairs(column, names, base, resamples, seed)) for column in aligned.columns]
+    raw = [(column, _column_pairs(column, names, base, resamples, permutations, seed)) for column in aligned.columns]
     pairs = _corrected([pair for _, found in raw for pair in found])
     standings = [s for column, _ in raw for s in _standings(column, names, pairs, resamples, seed)]
     return Comparison(
@@ -157,7 +161,9 @@ def metric_of(column: Column) -> Metric:
     return metric
 
 
-def _column_pairs(column: Column, names: dict[str, str], baseline: str | None, resamples: int, seed: int) -> list[Pair]:
+def _column_pairs(
+    column: Column, names: dict[str, str], baseline: str | None, resamples: int, permutations: int, seed: int
+) -> list[Pair]:
     metric = metric_of(column)
     wanted = [
         (i, j)
@@ -165,15 +171,21 @@ def _column_pairs(column: Column, names: dict[str, str], baseline: str | None, r
         if baseline is None or baseline in (column.runs[i], column.runs[j])
     ]
     if bool((column.scored == column.scored[0]).all()) and baseline is None:
-        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, seed)
+        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, permutations, seed)
     found: list[Pair] = []
     for i, j in wanted:
-        found += _pairs(column, metric, names, [i, j], resamples, seed)
+        found += _pairs(column, metric, names, [i, j], resamples, permutations, seed)
     return found
 
 
 def _pairs(
-    column: Column, metric: Metric, names: dict[str, str], members: list[int], resamples: int, seed: int
+    column: Column,
+    metric: Metric,
+    names: dict[str, str],
+    members: list[int],
+    resamples: int,
+    permutations: int,
+    seed: int,
 ) -> list[Pair]:
     """All pairs among `members`, over the units that every one of them has scored."""
     both = np.asarray(column.scored[members].all(axis=0))
@@ -182,7 +194,7 @@ def _pairs(
         return []
     statistics = column.statistics[members][:, both]
     found = paired_differences(
-        statistics, clusters, metric.aggregate, seed=seed, resamples=resamples, permutations=resamples
+        statistics, clusters, metric.aggregate, seed=seed, resamples=resamples, permutations=permutations
     )
     verdicts = _verdicts(metric, statistics)
     independent = len(set(clusters)) == len(clusters)

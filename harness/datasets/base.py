@@ -67,6 +67,14 @@ class Dataset(ABC):
             ImageError: missing file or a path that leaves the folder; `.kind` is the problem's kind.
         """
 
+    def audio_bytes(self, audio: ImageRef) -> bytes:
+        """The encoded bytes (WAV, FLAC) of a recording, unchanged.
+
+        Raises:
+            ImageError: as `image_bytes`; and `missing_audio` for a data set that has no recordings.
+        """
+        raise ImageError("missing_audio", f"{audio.locator}: data set {self.name} has no recordings")
+
     @abstractmethod
     def files(self, split: str) -> tuple[Path, ...]:
         """The annotation files that `split` is read from; their checksums are the data revision."""
@@ -87,7 +95,7 @@ class Dataset(ABC):
 
 
 class ImageError(DatasetError):
-    """An image cannot be read; `kind` is the name that the problem is counted under."""
+    """An image or a recording cannot be read; `kind` is the name that the problem is counted under."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.datasets import json_files
+from harness.datasets.base import ImageError
 from harness.datasets.folder import FolderDataset, annotation_file, inside, subfolders
 from harness.datasets.rows import Row
 from harness.errors import DatasetError
@@ -50,17 +53,24 @@ def linearise(table: str) -> str:
 
 
 class ChartQA(FolderDataset):
-    """Questions of people (`human`) and of a generator (`augmented`); option `view: tables` gives tables instead."""
+    """Questions of people (`human`) and of a generator (`augmented`); option `view: tables` gives tables instead.
+
+    A question has its chart's table as metadata `table` where one can be read; with `need_table: true` a question
+    without one cannot be asked.
+    """
 
     name = "chartqa"
     layout = '"ChartQA Dataset"/<split>/ with png/ and <split>_human.json or <split>_augmented.json'
-    known_options = frozenset({"view"})
+    known_options = frozenset({"view", "need_table"})
 
     def __init__(self, root: Path, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, options)
         self.view = self.options.get("view", "questions")
         if self.view not in ("questions", "tables"):
             raise DatasetError(f'chartqa: option view is {self.view!r}; give "questions" or "tables"')
+        self.need_table = self.options.get("need_table", False)
+        if not isinstance(self.need_table, bool):
+            raise DatasetError(f"chartqa: option need_table is {self.need_table!r}; give true or false")
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -75,15 +85,17 @@ class ChartQA(FolderDataset):
         return tuple(sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The question files, human before augmented; or the tables."""
+        """The question files, human before augmented; or the tables; both where questions need their tables."""
         self.check_split(split)
         return self._files(split)
 
     def _files(self, split: str) -> tuple[Path, ...]:
         base = _base(self.root)
+        tables = tuple(sorted((base / split / "tables").glob("*.csv")))
         if self.view == "tables":
-            return tuple(sorted((base / split / "tables").glob("*.csv")))
-        return tuple(path for _, path in _questions(base, split))
+            return tables
+        questions = tuple(path for _, path in _questions(base, split))
+        return questions + tables if self.need_table and questions else questions
 
     def read(self, split: str) -> Iterator[Sample]:
         """Questions in file order, or tables in order of name."""
@@ -92,28 +104,38 @@ class ChartQA(FolderDataset):
     def _question_samples(self, split: str) -> Iterator[Sample]:
         folder = (_base(self.root) / split).relative_to(self.root).as_posix()
         ids = ChartQAIds()
+        table = lru_cache(maxsize=64)(lambda stem: self._table(f"{folder}/tables/{stem}.csv"))
         for subset, path in _questions(_base(self.root), split):
             for number, values in enumerate(json_files.array_items(annotation_file(self.root, path)), 1):
                 row = Row(values, f"{path.name} row {number}")
                 imgname = row.file_name("imgname")
                 image = self.ref(f"{folder}/png/{imgname}") if imgname else None
-                yield question_sample(row, subset, imgname or f"row-{number}", image, ids)
+                text, problem = table(PurePosixPath(imgname).stem) if imgname else ("", None)
+                if self.need_table and problem:
+                    row.fail(problem.kind, problem.message)
+                sample = question_sample(row, subset, imgname or f"row-{number}", image, ids)
+                yield replace(sample, metadata={**sample.metadata, "table": text}) if text else sample
+
+    def _table(self, relative: str) -> tuple[str, Problem | None]:
+        """A linearised table, and why there is none."""
+        name = PurePosixPath(relative).name
+        try:
+            text = linearise(inside(self.root, relative).read_bytes().decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            return "", Problem("malformed_row", f"{name}: byte {error.start} is not UTF-8")
+        except csv.Error as error:
+            return "", Problem("malformed_row", f"{name}: not a CSV table: {error}")
+        except ImageError as error:
+            absent = error.kind == "missing_image"
+            return "", Problem(
+                "missing_table" if absent else error.kind, f"{relative} is not there" if absent else str(error)
+            )
+        return text, None if text else Problem("empty_reference", f"{name}: the table has no cells")
 
     def _tables(self, split: str) -> Iterator[Sample]:
         for path in self._files(split):
             folder = path.parent.parent.relative_to(self.root).as_posix()
-            reference, problem = "", None
-            try:
-                text = inside(self.root, path.relative_to(self.root).as_posix()).read_bytes().decode("utf-8-sig")
-                reference = linearise(text)
-                if not reference:
-                    problem = Problem("empty_reference", f"{path.name}: the table has no cells")
-            except UnicodeDecodeError as error:
-                problem = Problem("malformed_row", f"{path.name}: byte {error.start} is not UTF-8")
-            except csv.Error as error:
-                problem = Problem("malformed_row", f"{path.name}: not a CSV table: {error}")
-            except DatasetError as error:
-                problem = Problem("path_outside_data", str(error))
+            reference, problem = self._table(path.relative_to(self.root).as_posix())
             yield Sample(
                 sample_id=path.stem,
                 images=(self.ref(f"{folder}/png/{path.stem}.png"),),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.datasets.audio import decode_audio
 from harness.datasets.base import Dataset, ImageError
 from harness.datasets.images import decode
 from harness.fingerprint import SampleSetChecksum, file_sha256
@@ -49,6 +50,8 @@ class SplitReport:
     """SHA-256 as in `SampleSetChecksum`, with the pictures' contents; that of a run over the whole split."""
     files: Mapping[str, str]
     """Annotation file below the folder → SHA-256."""
+    n_audio: int = 0
+    """References to recordings."""
 
 
 def check_dataset(dataset: Dataset, *, split: str | None = None) -> list[SplitReport]:
@@ -69,7 +72,7 @@ def _check(dataset: Dataset, split: str) -> SplitReport:
     ids: set[str] = set()
     groups: set[str] = set()
     twice: list[str] = []
-    n_samples = n_images = 0
+    n_samples = n_images = n_audio = 0
 
     @lru_cache(maxsize=16)
     def content(image: ImageRef) -> bytes | ImageError:
@@ -86,6 +89,15 @@ def _check(dataset: Dataset, split: str) -> SplitReport:
             except ImageError as error:
                 faulty[digest] = error
         return faulty.get(digest, digest)
+
+    def sound(audio: ImageRef) -> str | ImageError:
+        """SHA-256 of a recording that decodes, or why it does not."""
+        try:
+            data = dataset.audio_bytes(audio)
+            decode_audio(data, audio.locator)
+        except ImageError as error:
+            return error
+        return hashlib.sha256(data).hexdigest()
 
     def note(kind: str, message: str) -> None:
         problems[kind] += 1
@@ -109,8 +121,17 @@ def _check(dataset: Dataset, split: str) -> SplitReport:
                 note(found.kind, f"{sample.sample_id}: {found}")
             else:
                 hashes.append(found.hex())
+        n_audio += len(sample.audio)
+        sounds = []
+        for audio in sample.audio:
+            heard = sound(audio)
+            if isinstance(heard, ImageError):
+                note(heard.kind, f"{sample.sample_id}: {heard}")
+            else:
+                sounds.append(heard)
         whole = sample.problem is None and len(hashes) == len(sample.images)
-        checksum.add(sample, tuple(hashes) if whole else None)
+        complete = whole and len(sounds) == len(sample.audio)
+        checksum.add(sample, tuple(hashes) if whole else None, tuple(sounds) if complete else None)
     return SplitReport(
         dataset=dataset.name,
         split=split,
@@ -123,4 +144,5 @@ def _check(dataset: Dataset, split: str) -> SplitReport:
         duplicate_ids=tuple(twice),
         checksum=checksum.hexdigest(),
         files={path.relative_to(dataset.root).as_posix(): file_sha256(path) for path in dataset.files(split)},
+        n_audio=n_audio,
     )

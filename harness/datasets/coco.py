@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.datasets import json_files
 from harness.datasets.folder import FolderDataset, annotation_file, subfolders
+from harness.datasets.retrieval import retrieval_view
 from harness.datasets.rows import Ids, Row, lone
 from harness.errors import DatasetError
 from harness.records import ImageRef, Sample
@@ -22,7 +23,23 @@ TEXT_ONLY = "_text_only"
 """Ending of a split whose captions are those of a larger part of the same set, most of them without image."""
 _USUAL = ("karpathy-test", "val2017", "val2014", "karpathy-val", "test2017", "train2017", "train2014")
 _KARPATHY = "karpathy-"
+_VIEWS = ("captions", "retrieval")
 _CACHE_KIB = 8192
+
+
+def check_view(options: Mapping[str, Any]) -> None:
+    """Nothing if the option `view` is one that there is.
+
+    Raises:
+        DatasetError: naming the views.
+    """
+    if options.get("view", _VIEWS[0]) not in _VIEWS:
+        raise DatasetError(f"coco: view is {options['view']!r}; give {' or '.join(_VIEWS)}")
+
+
+def viewed(images: Iterator[Sample], options: Mapping[str, Any]) -> Iterator[Sample]:
+    """Images with their captions as the option `view` says."""
+    return retrieval_view(images) if options.get("view") == "retrieval" else images
 
 
 def caption_sample(row: Row, image_id: str, captions: tuple[str, ...], image: ImageRef | None, ids: Ids) -> Sample:
@@ -78,10 +95,14 @@ def _captions(path: Path) -> Iterator[tuple[str, str]]:
 
 
 class CocoCaptions(FolderDataset):
-    """One sample for each image; `references` are its captions in file order."""
+    """One sample for each image; `references` are its captions in file order.
+
+    Option `view`: `captions` (as said), or `retrieval` (images and captions find each other, see `retrieval_view`).
+    """
 
     name = "coco"
     layout = "annotations/captions_<split>.json (or dataset_coco.json) and image folders such as val2017/"
+    known_options = frozenset({"view"})
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -91,6 +112,7 @@ class CocoCaptions(FolderDataset):
     def __init__(self, root: Path, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, options)
         self._splits: tuple[str, ...] | None = None
+        check_view(self.options)
 
     def splits(self) -> tuple[str, ...]:
         """Karpathy's test split or a validation split first, text-only ones last; Karpathy's file is scanned once."""
@@ -114,7 +136,7 @@ class CocoCaptions(FolderDataset):
         """All captions on disk for the split by image id: its own, and those of a larger text-only file beside it."""
         corpus: dict[str, list[str]] = {}
         if split.startswith(_KARPATHY):
-            return {s.cluster: s.references for s in self.samples(split) if s.references}
+            return {s.cluster: s.references for s in self._images(split) if s.references}
         self.check_split(split)
         own = self._file(split)
         for path in filter(None, (self._larger_corpus(split), own)):
@@ -126,6 +148,9 @@ class CocoCaptions(FolderDataset):
 
     def read(self, split: str) -> Iterator[Sample]:
         """Images in file order, then captions whose image the file does not list (each with a problem)."""
+        return viewed(self._images(split), self.options)
+
+    def _images(self, split: str) -> Iterator[Sample]:
         if split.startswith(_KARPATHY):
             return self._karpathy(split.removeprefix(_KARPATHY))
         folder = self._image_folder(split)

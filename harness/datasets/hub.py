@@ -116,6 +116,13 @@ class HubRow(Row):
         return hashlib.sha256(str(cell).encode()).hexdigest()[:16]
 
 
+_OPTIONS: Mapping[str, frozenset[str]] = {
+    "mmbench": frozenset({"circular"}),
+    "chartqa": frozenset({"view"}),
+    "coco": frozenset({"view"}),
+}
+
+
 class HubDataset(FolderDataset):
     """One benchmark in the hub's form; options are those of its official reader."""
 
@@ -131,9 +138,11 @@ class HubDataset(FolderDataset):
             raise DatasetError(f'there is no hub form of "{name}"; there is one of: {", ".join(sorted(COLUMNS))}')
         self.name = name
         self.layout = "dataset_dict.json or state.json of save_to_disk, or parquet shards"
-        self.known_options = {"mmbench": frozenset({"circular"}), "chartqa": frozenset({"view"})}.get(name, frozenset())
+        self.known_options = _OPTIONS.get(name, frozenset())
         super().__init__(root, options)
-        if self.options.get("view", "questions") != "questions":
+        if name == "coco":
+            coco.check_view(self.options)
+        elif self.options.get("view", "questions") != "questions":
             raise DatasetError(f"chartqa: {root} is in the hub's form, which holds no tables; leave out option view")
         if not isinstance(self.options.get("circular", True), bool):
             raise DatasetError(f"mmbench: option circular is {self.options['circular']!r}; give true or false")
@@ -162,7 +171,7 @@ class HubDataset(FolderDataset):
         """All captions of the split by image id; `None` for other benchmarks."""
         if self.name != "coco":
             return None
-        return {s.cluster: s.references for s in self.samples(split) if s.references}
+        return {s.cluster: s.references for s in _coco_images(self, split) if s.references}
 
     def image_bytes(self, image: ImageRef) -> bytes:
         """The encoded bytes as stored; a stored path is read only if it lies in the folder."""
@@ -222,6 +231,10 @@ def _read_chartqa(data: HubDataset, split: str) -> Iterator[Sample]:
 
 
 def _read_coco(data: HubDataset, split: str) -> Iterator[Sample]:
+    return coco.viewed(_coco_images(data, split), data.options)
+
+
+def _coco_images(data: HubDataset, split: str) -> Iterator[Sample]:
     ids = Ids()
     for number, row in enumerate(data.rows(split), 1):
         cell = row.values.get("captions")

@@ -43,14 +43,20 @@ class BatchSize:
 
 
 def in_order_of_cost(items: Sequence[WorkItem]) -> list[WorkItem]:
-    """Longest prompts first, with the questions of one image together."""
+    """Longest recordings and prompts first, with the questions of one image together."""
     longest: dict[tuple[str, ...], int] = {}
     for item in items:
         images = item.request.images
         longest[images] = max(longest.get(images, 0), len(item.request.prompt))
     return sorted(
         items,
-        key=lambda i: (-longest[i.request.images], i.request.images, -len(i.request.prompt), i.sample.sample_id),
+        key=lambda i: (
+            -sum(map(len, i.audio)),
+            -longest[i.request.images],
+            i.request.images,
+            -len(i.request.prompt),
+            i.sample.sample_id,
+        ),
     )
 
 

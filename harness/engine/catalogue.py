@@ -48,7 +48,8 @@ def models(cards: Iterable[Path] = ()) -> list[Row]:
 def _model(loaded: LoadedCard) -> Row:
     run = loaded.card.run
     if run is None:
-        return {"family": "", "checkpoint": "", "state": "description only", "why": loaded.card.why_no_run}
+        state = "prediction files only" if loaded.card.takes_part == "prediction-files" else "description only"
+        return {"family": "", "checkpoint": "", "state": state, "why": loaded.card.why_no_run}
     state, why = _state(loaded)
     where = run.checkpoint or run.options.get("path", "")
     return {"family": run.family, "checkpoint": where, "state": state, "why": why}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,7 +53,21 @@ def side_by_side(images: tuple[Image, ...]) -> tuple[Image, ...]:
     return (joined,)
 
 
+def no_images(images: tuple[Image, ...]) -> tuple[Image, ...]:
+    """No image: the question is put in words alone (a request of such a task does not even read them)."""
+    return ()
+
+
+def stepped(images: tuple[Image, ...], steps: Sequence[str], limit: int | None) -> tuple[Image, ...]:
+    """The images after a task's steps; they are joined only where there are more than the `limit` of the model."""
+    for step in steps:
+        if step != "side_by_side" or (limit is not None and len(images) > limit):
+            images = STEPS[step](images)
+    return images
+
+
 STEPS: Mapping[str, Callable[[tuple[Image, ...]], tuple[Image, ...]]] = {
     "crop_margins": crop_margins,
     "side_by_side": side_by_side,
+    "no_images": no_images,
 }

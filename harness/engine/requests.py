@@ -23,6 +23,16 @@ class WorkItem:
     images: tuple[bytes, ...]
     """Encoded bytes, in order."""
     problem: Problem | None = None
+    audio: tuple[bytes, ...] = ()
+    """Encoded bytes of the recordings, in order."""
+
+
+def read_audio(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Problem | None]:
+    """The encoded recordings of a sample, or why they cannot be read."""
+    try:
+        return tuple(dataset.audio_bytes(audio) for audio in sample.audio), None
+    except ImageError as error:
+        return (), Problem(error.kind, str(error))
 
 
 def read_images(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Problem | None]:
@@ -39,8 +49,8 @@ def identity_digest(identity: ModelIdentity) -> str:
     def bare(settings: Any) -> Any:
         if settings is None:
             return None
-        inner = bare(settings.inner)
-        return replace(settings, name="", template="", prompts={}, generation={}, device="", inner=inner)
+        inner, parts = bare(settings.inner), {name: bare(part) for name, part in settings.parts.items()}
+        return replace(settings, name="", template="", prompts={}, generation={}, device="", inner=inner, parts=parts)
 
     return fingerprint(replace(identity, settings=bare(identity.settings), warnings=()))
 
@@ -49,7 +59,7 @@ class RequestMaker:
     """Makes the requests of one task for one model."""
 
     def __init__(self, plan: ModelPlan, task: TaskPlan, dataset: Dataset, examples: str = "") -> None:
-        """`examples` is the checksum of what the model read before, for models that read examples."""
+        """`examples` is the checksum of what the model read before: examples, or the candidates that it ranks."""
         self._plan, self._task, self._dataset = plan, task, dataset
         self._model = fingerprint([identity_digest(plan.identity), examples])
         self.checksum = SampleSetChecksum()
@@ -57,10 +67,16 @@ class RequestMaker:
 
     def make(self, sample: Sample) -> WorkItem:
         """The request of one sample, with its images read."""
+        if "no_images" in self._task.image_steps:
+            sample = replace(sample, images=())
         images, problem = ((), sample.problem) if sample.problem else read_images(sample, self._dataset)
-        problem = problem or self._unsupported(sample)
+        if sample.problem is None and not self._plan.capabilities.reads_pixels:
+            problem = None  # answers or features come from a file: a picture that is not there is not needed
+        audio, silent = ((), problem) if problem else read_audio(sample, self._dataset)
+        problem = problem or silent or self._unsupported(sample)
         hashes = tuple(sha256(data).hexdigest() for data in images)
-        self.checksum.add(sample, hashes if images else None)
+        sounds = tuple(sha256(data).hexdigest() for data in audio)
+        self.checksum.add(sample, hashes if images else None, sounds if audio else None)
         shown = 1 if self._joins(len(sample.images)) else len(sample.images)
         task = self._task
         prompt = render(sample, prompt=task.prompt_text, template=task.template, images=shown, name=task.prompt_name)
@@ -74,8 +90,9 @@ class RequestMaker:
             cluster=sample.cluster or sample.sample_id,
             generation=task.generation,
             answer_by=task.answer_by,
+            audio=sounds,
         )
-        return WorkItem(sample, replace(request, fingerprint=self._fingerprint(request)), images, problem)
+        return WorkItem(sample, replace(request, fingerprint=self._fingerprint(request)), images, problem, audio)
 
     def _fingerprint(self, request: Request) -> str:
         named = self._plan.capabilities.depends_on_sample
@@ -89,6 +106,7 @@ class RequestMaker:
                 "generation": request.generation,
                 "answer_by": request.answer_by,
                 "sample": [request.task, request.sample_id, request.cluster] if named else None,
+                **({"audio": request.audio} if request.audio else {}),
             }
         )
 
@@ -99,11 +117,20 @@ class RequestMaker:
     def _unsupported(self, sample: Sample) -> Problem | None:
         able, images = self._plan.capabilities, len(sample.images)
         family = self._plan.settings.family
+        if self._task.answer_by == "retrieve":
+            return None if able.can_retrieve else Problem("unsupported_input", f"{family} cannot rank candidates")
         if images < able.min_images:
             return Problem("unsupported_input", f"{family} needs an image and the sample has none")
         if able.max_images is not None and images > able.max_images and not self._joins(images):
             return Problem(
                 "unsupported_input", f"{family} takes {able.max_images} image(s) and the sample has {images}"
+            )
+        if len(sample.audio) < able.min_audio:
+            return Problem("unsupported_input", f"{family} needs a recording and the sample has none")
+        if able.max_audio is not None and len(sample.audio) > able.max_audio:
+            return Problem(
+                "unsupported_input",
+                f"{family} takes {able.max_audio} recording(s) and the sample has {len(sample.audio)}",
             )
         if self._task.answer_by == "choose" and not able.can_choose:
             return Problem("unsupported_input", f"{family} cannot rank options by likelihood")

@@ -13,22 +13,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from harness import registry
 from harness.cards.loading import LoadedCard, load_card
-from harness.datasets.images import decode
 from harness.engine.efficiency import efficiency, process_peak_bytes
+from harness.engine.examples import examples, examples_checksum, reads_examples
 from harness.engine.plan import ModelPlan, OpenTask, load_metric, open_tasks, plan_model
 from harness.engine.progress import Progress, Silent
-from harness.engine.requests import RequestMaker, WorkItem, read_images, windows
+from harness.engine.requests import RequestMaker, WorkItem, windows
 from harness.engine.scoring import score_cases
 from harness.engine.worker import ModelWorker
 from harness.errors import CardError, ModelError
-from harness.fingerprint import SampleSetChecksum, file_sha256, fingerprint
+from harness.fingerprint import file_sha256, fingerprint
 from harness.metrics.base import ScoringContext
-from harness.models.base import Example
 from harness.provenance import provenance
 from harness.records import SCHEMA_VERSION, Problem, Response, RunRecord, TaskPlan, TaskResult
 from harness.store.cache import ResponseCache
@@ -195,9 +193,9 @@ def answer_task(
     """Every sample of the task with its response, in file order, and the checksum of the sample set."""
     total = sum(1 for _ in opened.samples())
     options.progress.task(task.name, total)
-    examples = _examples_checksum(opened) if plan.capabilities.needs_examples else ""
-    maker = RequestMaker(plan, task, opened.dataset, examples)
-    worker.start_task(task, (lambda: _examples(opened)) if plan.capabilities.needs_examples else None)
+    reads = reads_examples(plan, task)
+    maker = RequestMaker(plan, task, opened.dataset, examples_checksum(opened, task) if reads else "")
+    worker.start_task(task, (lambda: examples(plan, opened, task)) if reads else None)
     known = run.journalled(task.name)
     items: list[tuple[WorkItem, Response | None]] = []
     arrived: dict[str, Response] = {}
@@ -215,7 +213,7 @@ def answer_task(
                 run.append(task.name, taken)
             arrived.update({response.sample_id: response for response in taken})
             for item in window:
-                items.append((replace(item, images=()), old[item.sample.sample_id]))
+                items.append((replace(item, images=(), audio=()), old[item.sample.sample_id]))
             options.progress.answered(0, len(taken) + sum(r is not None for r in old.values()), 0)
             yield [
                 item for item in window if old[item.sample.sample_id] is None and item.sample.sample_id not in arrived
@@ -248,29 +246,7 @@ def _row(item: WorkItem, response: Response | None) -> Answered:
     request = item.request
     if response is None:
         response = Response(request.fingerprint, request.task, request.sample_id, None, item.problem or INTERRUPTED)
-    return Answered(item.sample, request.prompt, request.images, response)
-
-
-def _examples(opened: OpenTask) -> Iterator[Example]:
-    for sample in opened.samples():
-        if sample.problem is None:
-            yield Example(
-                sample_id=sample.sample_id,
-                cluster=sample.cluster or sample.sample_id,
-                references=sample.references,
-                choices=sample.choices,
-                load_images=lambda s=sample: tuple(  # type: ignore[misc]
-                    decode(opened.dataset.image_bytes(image), image.locator) for image in s.images
-                ),
-            )
-
-
-def _examples_checksum(opened: OpenTask) -> str:
-    checksum = SampleSetChecksum()
-    for sample in opened.samples():
-        images, problem = ((), sample.problem) if sample.problem else read_images(sample, opened.dataset)
-        checksum.add(sample, None if problem else tuple(sha256(data).hexdigest() for data in images))
-    return checksum.hexdigest()
+    return Answered(item.sample, request.prompt, request.images, response, request.audio)
 
 
 def score_task(

@@ -10,14 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
 from harness.datasets.images import decode
 from harness.engine.batches import BatchSize, batches, in_order_of_cost
-from harness.engine.images import STEPS
+from harness.engine.images import stepped
 from harness.engine.plan import ModelPlan
 from harness.engine.requests import WorkItem
 from harness.errors import HarnessError, ModelError, ModelOutOfMemory
-from harness.models.base import Example, Generation, Model, ModelInput
+from harness.models.base import Audio, Example, Generation, Model, ModelInput
 from harness.records import GenerationSettings, Problem, Response, TaskPlan
 
 logger = logging.getLogger(__name__)
@@ -88,14 +89,13 @@ class ModelWorker:
     def _input(self, item: WorkItem) -> ModelInput | Problem:
         task, limit = self._current(), self._plan.capabilities.max_images
         try:
-            pairs = zip(item.images, item.sample.images, strict=True)
+            pairs = zip(item.images, item.sample.images, strict=True) if item.images else ()
             images = tuple(decode(data, ref.locator) for data, ref in pairs)
+            sounds = zip(item.audio, item.sample.audio, strict=True)
+            audio = tuple(Audio(*decode_audio(data, ref.locator)) for data, ref in sounds)
         except ImageError as error:
             return Problem(error.kind, str(error))
-        for step in task.image_steps:
-            if step != "side_by_side" or (limit is not None and len(images) > limit):
-                images = STEPS[step](images)
-        return ModelInput(item.request, images)
+        return ModelInput(item.request, stepped(images, task.image_steps, limit), audio)
 
     def _current(self) -> TaskPlan:
         if self._task is None:
@@ -106,7 +106,7 @@ class ModelWorker:
         inputs = [given for _, given in batch]
         task = self._current()
         try:
-            prepared = inputs if task.answer_by == "choose" else model.prepare(inputs)
+            prepared = model.prepare(inputs) if task.answer_by == "generate" else inputs
             start = time.perf_counter()
             answers = _answers(model, prepared, inputs, task.answer_by, task.generation)
             latency_s = time.perf_counter() - start
@@ -150,9 +150,13 @@ class ModelWorker:
 def _answers(
     model: Model, prepared: object, inputs: list[ModelInput], answer_by: str, settings: GenerationSettings
 ) -> list[Generation | Problem]:
-    answers: list[Generation | Problem] = (
-        list(model.choose(inputs)) if answer_by == "choose" else list(model.generate(prepared, settings))
-    )
+    answers: list[Generation | Problem]
+    if answer_by == "choose":
+        answers = list(model.choose(inputs))
+    elif answer_by == "retrieve":
+        answers = list(model.retrieve(inputs))
+    else:
+        answers = list(model.generate(prepared, settings))
     if len(answers) != len(inputs):
         raise ValueError(f"{len(answers)} answers to {len(inputs)} requests")
     return answers
@@ -163,6 +167,11 @@ def _failed(item: WorkItem, problem: Problem | None) -> Response:
     return Response(request.fingerprint, request.task, request.sample_id, None, failure=problem)
 
 
+def _clean(text: str) -> str:
+    """`text` without lone surrogates, which no file takes."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def _response(item: WorkItem, answer: Generation | Problem, latency_s: float, batch_size: int) -> Response:
     if isinstance(answer, Problem):
         return _failed(item, answer)
@@ -171,10 +180,11 @@ def _response(item: WorkItem, answer: Generation | Problem, latency_s: float, ba
         fingerprint=request.fingerprint,
         task=request.task,
         sample_id=request.sample_id,
-        text=answer.text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
+        text=_clean(answer.text),
         latency_s=latency_s,
         batch_size=batch_size,
         prompt_tokens=answer.prompt_tokens,
         output_tokens=answer.output_tokens,
         choice_scores=answer.choice_scores,
+        steps=tuple((name, _clean(text)) for name, text in answer.steps),
     )

@@ -12,7 +12,8 @@ from harness.errors import DatasetError
 
 
 def bundled_data() -> Path:
-    """Folder of the committed mini benchmarks: `coco`, `chartqa`, `mmbench`, `scienceqa`, `nlvr2`, `latex`.
+    """Folder of the committed mini benchmarks: `coco`, `chartqa`, `mmbench`, `scienceqa`, `nlvr2`, `latex`,
+    `librispeech`.
 
     Raises:
         DatasetError: if the installation lacks it.

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.mini import chart_questions, charts, formulas, questions, scenes, science, statements
+from harness.mini import chart_questions, charts, formulas, questions, scenes, science, statements, tones
 from harness.mini.canvas import Pixels, png
 from harness.mini.streams import Dice
 
@@ -223,6 +223,28 @@ def write_latex(folder: Path, rng: np.random.Generator, n: int) -> Counts:
     return {"formulas": n}
 
 
+def write_librispeech(folder: Path, rng: np.random.Generator, n: int) -> Counts:
+    """LibriSpeech: `LibriSpeech/mini/<speaker>/<chapter>/`, a transcript file and a WAV file for each of its lines.
+
+    One utterance for every sixteen of `n`, and at least four; three speakers take turns.
+    """
+    dice, pitches = Dice(rng), {"11": 0.9, "12": 1.0, "13": 1.1}
+    lines: dict[str, list[str]] = {speaker: [] for speaker in pitches}
+    seen: set[str] = set()
+    count = max(4, n // 16)
+    while len(seen) < count:
+        speaker = list(pitches)[len(seen) % len(pitches)]
+        utterance = tones.draw(dice, pitches[speaker])
+        if utterance.text not in seen:
+            seen.add(utterance.text)
+            name = f"{speaker}-100-{len(lines[speaker]):04d}"
+            lines[speaker].append(f"{name} {utterance.text}\n")
+            save(folder / "LibriSpeech" / "mini" / speaker / "100" / f"{name}.wav", tones.wav(utterance.samples))
+    for speaker, written in lines.items():
+        save(folder / "LibriSpeech" / "mini" / speaker / "100" / f"{speaker}-100.trans.txt", "".join(written))
+    return {"utterances of tones": count, "speakers": len(pitches)}
+
+
 WRITERS: dict[str, Writer] = {
     "coco": write_coco,
     "chartqa": write_chartqa,
@@ -230,5 +252,6 @@ WRITERS: dict[str, Writer] = {
     "scienceqa": write_scienceqa,
     "nlvr2": write_nlvr2,
     "latex": write_latex,
+    "librispeech": write_librispeech,
 }
 """Benchmark → its writer; the name is the folder's name."""

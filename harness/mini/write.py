@@ -49,12 +49,13 @@ def versions() -> dict[str, str]:
 
 
 def write_mini(out: Path, *, seed: int, n: int) -> MiniReport:
-    """Counts of what was written to `out`: six benchmarks in their official layouts, `README.md`, `manifest.json`.
+    """Counts of what was written to `out`: seven benchmarks in their official layouts, `README.md`, `manifest.json`.
 
     Args:
         out: a folder that is absent or empty.
         seed: any integer from 0 on; two seeds share no picture but by chance.
-        n: pictures of each benchmark (for `nlvr2` pairs, for `scienceqa` problems), a multiple of 4.
+        n: pictures of each benchmark (for `nlvr2` pairs, for `scienceqa` problems), a multiple of 4; a sixteenth of
+            it are recordings.
 
     Raises:
         DatasetError: if `n` or `seed` is out of range, or `out` is not empty.
@@ -92,9 +93,10 @@ def _readme(seed: int, n: int, counts: Mapping[str, Mapping[str, int]]) -> str:
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"""# Mini benchmarks
 
-Small synthetic benchmarks in the official on-disk layouts of COCO captions, ChartQA, MMBench, ScienceQA, NLVR2 and
-im2latex. They test the program end to end and measure the nano models trained on the same generator. They hold nothing
-of the benchmarks whose layouts they follow, and scores on them say nothing about scores on those.
+Small synthetic benchmarks in the official on-disk layouts of COCO captions, ChartQA, MMBench, ScienceQA, NLVR2,
+im2latex and LibriSpeech (tones in the place of words: there is no speech in them). They test the program end to end
+and measure the nano models trained on the same generator. They hold nothing of the benchmarks whose layouts they
+follow, and scores on them say nothing about scores on those.
 
 | Folder | Content |
 |---|---|

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,11 +18,15 @@ from harness.errors import ModelError
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem, Request
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What options are called, in the order shown."""
+BEST = 10
+"""How many candidates a ranking names."""
 
 
 class Options(BaseModel):
@@ -54,11 +59,21 @@ def checked_options(settings: ModelSettings, known: type[OptionsT]) -> OptionsT:
 
 
 @dataclass(frozen=True, slots=True)
+class Audio:
+    """One decoded recording."""
+
+    samples: NDArray[np.float32]
+    """One channel, (samples,), in [-1, 1]."""
+    rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One request with its decoded images (RGB)."""
+    """One request with its decoded images (RGB) and recordings."""
 
     request: Request
     images: tuple[Image, ...]
+    audio: tuple[Audio, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +84,14 @@ class Generation:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     choice_scores: tuple[float, ...] = ()
-    """Log-likelihood of each option, from `choose`."""
+    """Score of each option, from `choose`; of each candidate in `text`, from `retrieve`."""
+    steps: tuple[tuple[str, str], ...] = ()
+    """What was written on the way to the answer, each with its name, such as a table read from a chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Another sample of the same task, for models with `needs_examples`: what a control may know."""
+    """Another sample of the same task: what a control may know, and a candidate where candidates are ranked."""
 
     sample_id: str
     cluster: str
@@ -82,6 +99,25 @@ class Example:
     choices: tuple[str, ...]
     load_images: Callable[[], tuple[Image, ...]]
     """Decodes the images on demand; raises `HarnessError` where one cannot be read."""
+    prompt: str = ""
+    """The text that the model would read as this sample's question."""
+    n_images: int = 0
+    """How many images `load_images` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion of released weights wrote."""
+
+    folder: Path
+    kept: int
+    """Tensors in model.safetensors."""
+    dropped: tuple[str, ...]
+    """Keys that only training needs."""
+    copied: tuple[str, ...]
+    """Files copied from beside the weights."""
+    lacks: tuple[str, ...]
+    """Files that a run needs and that were not beside the weights."""
 
 
 class Model(ABC):
@@ -128,8 +164,25 @@ class Model(ABC):
             ModelError: naming the file or setting at fault.
         """
 
+    @classmethod
+    def meta_network(cls, settings: ModelSettings) -> Any:
+        """The network on the meta device, for `cards check`, where the family builds its own from the card alone.
+
+        `None` where it needs a `config.json`, as the families of the transformers library do, or has no network.
+        """
+        return None
+
+    @classmethod
+    def convert(cls, source: Path, target: Path) -> Conversion:
+        """Write released weights of an older layout as a folder that `load` takes; nothing of a pickle is run.
+
+        Raises:
+            ModelError: the family has no such layout, or the source is not one.
+        """
+        raise ModelError(f"{cls.family}: there is no older layout to convert; give the checkpoint's folder in the card")
+
     def fit(self, examples: Iterable[Example]) -> None:
-        """Read the other samples of the task; called once per task where `needs_examples`."""
+        """Read the other samples of the task: once per task where `needs_examples` or `answer_by` is `retrieve`."""
         raise ModelError(f"{self.family}: this family has no use for examples")
 
     def prepare(self, batch: Sequence[ModelInput]) -> Any:
@@ -148,6 +201,15 @@ class Model(ABC):
     def choose(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
         """The likeliest of each request's choices: `text` is its letter, `choice_scores` its log-likelihoods."""
         raise ModelError(f"{self.family}: options cannot be ranked by likelihood; set answer_by: generate")
+
+    def retrieve(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
+        """The best candidates for each query: `text` is a JSON list of at most `BEST` ids, best first, `choice_scores`
+        their scores.
+
+        The candidates are the examples of the last `fit`: those with an image and no prompt for a query without image,
+        those with a prompt and no image for a query with one. Equal scores are in order of id.
+        """
+        raise ModelError(f"{self.family}: candidates cannot be ranked; set answer_by: generate")
 
     def embed(self, batch: Sequence[ModelInput]) -> Any:
         """Image (and, where the family has them, text) vectors, one row for each input."""

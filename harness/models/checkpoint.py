@@ -1,7 +1,8 @@
 """Where a checkpoint lies, what its weights are, and how they may be read: nothing is downloaded, no code is run.
 
 A local folder is tried before the hub's cache. Weights are safetensors; `.bin`, `.pth` and `.pt` files are read only on
-the card's word, with `weights_only=True`, and never by unpickling in full.
+the card's word, with `weights_only=True`, and never by unpickling in full. A file may be a link: in a local folder the
+bytes behind it are hashed, in the hub's cache it must stay within its repository, whose commit is the identity.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Checkpoint:
     hub_commit: str | None
     """`id@commit` where the folder is a snapshot of the hub's cache."""
     pickled: bool
+    warnings: tuple[str, ...] = ()
+    """What the reader of a result must know, such as a hub id without revision."""
 
     def identity(self) -> str:
         """`hub:<id>@<commit>`, or `sha256:<hash>` over the names and bytes of the files of weights."""
@@ -67,8 +70,13 @@ class Checkpoint:
     def settings_files(self) -> dict[str, str]:
         """Name → SHA-256 of every small file that shapes the input or the decoding: configuration, vocabulary."""
         small = (".json", ".model", ".txt", ".jinja")
-        files = sorted(f for f in self.folder.iterdir() if f.suffix in small and f.is_file())
-        return {f.name: file_sha256(f) for f in files if not f.name.endswith(".index.json")}
+        parts = [self.folder, *self.folder.glob("*tokenizer"), *self.folder.glob("*chat_templates")]
+        files = sorted(f for part in parts if part.is_dir() for f in part.iterdir() if f.suffix in small)
+        return {
+            f.relative_to(self.folder).as_posix(): file_sha256(f)
+            for f in files
+            if f.is_file() and not f.name.endswith(".index.json")
+        }
 
     def stored_type(self) -> str:
         """The type the weights are stored in, from the configuration or the first safetensors header."""
@@ -97,8 +105,11 @@ def _header_type(path: Path) -> str:
     return next((t for t in types if t), "float32")
 
 
-def locate(settings: ModelSettings) -> Checkpoint:
+def locate(settings: ModelSettings, *, needs_config: bool = True) -> Checkpoint:
     """The checkpoint that a card names: a folder, else a snapshot in the hub's local cache.
+
+    Args:
+        needs_config: whether a folder without config.json is refused.
 
     Raises:
         ModelError: nothing is there, with the folder or id that was tried and the command that fetches it; or the
@@ -109,13 +120,39 @@ def locate(settings: ModelSettings) -> Checkpoint:
         raise ModelError(f"{settings.name}: run.checkpoint is missing; give a folder or a hub id")
     folder = Path(given).expanduser()
     if folder.is_dir():
-        return _opened(settings, folder, None)
+        return _opened(settings, folder, None, needs_config)
     if folder.exists():
         raise ModelError(f"{settings.name}: checkpoint {given} is a file; give the folder with config.json in it")
     if folder.is_absolute() or given.startswith((".", "~")) or given.count("/") > 1:
         raise ModelError(f"{settings.name}: there is no folder {given}; correct run.checkpoint")
     snapshot = _cached_snapshot(settings, given)
-    return _opened(settings, snapshot, f"{given}@{snapshot.name}")
+    found = _opened(settings, snapshot, f"{given}@{snapshot.name}")
+    _check_links(settings, snapshot)
+    return found if settings.revision == snapshot.name else replace(found, warnings=(_unpinned(settings, snapshot),))
+
+
+def _unpinned(settings: ModelSettings, snapshot: Path) -> str:
+    """The warning of a hub id that names no commit: what it stands for can change."""
+    named = f"run.revision is {settings.revision}" if settings.revision else "run.revision is not set"
+    return (
+        f"{settings.name}: {named}, so {settings.checkpoint} was taken at {snapshot.name}, the newest in the local "
+        f"cache; pin it with revision: {snapshot.name}"
+    )
+
+
+def _check_links(settings: ModelSettings, snapshot: Path) -> None:
+    """Refuse a snapshot with a link to outside its repository's folder in the cache.
+
+    Raises:
+        ModelError: naming the file and where it leads; its commit would not say what is read.
+    """
+    repository = snapshot.parent.parent.resolve()
+    for file in sorted(snapshot.rglob("*")):
+        if not file.resolve().is_relative_to(repository):
+            raise ModelError(
+                f"{settings.name}: {file} leads out of its repository's cache, to {file.resolve()}; fetch "
+                f"{settings.checkpoint} again, or give the folder itself as run.checkpoint"
+            )
 
 
 def _cached_snapshot(settings: ModelSettings, repository: str) -> Path:
@@ -144,9 +181,9 @@ def _cached_snapshot(settings: ModelSettings, repository: str) -> Path:
     return Path(found).parent
 
 
-def _opened(settings: ModelSettings, folder: Path, hub_commit: str | None) -> Checkpoint:
+def _opened(settings: ModelSettings, folder: Path, hub_commit: str | None, needs_config: bool = True) -> Checkpoint:
     where = f"`hf download {hub_commit.partition('@')[0]}`" if hub_commit else "the folder that save_pretrained wrote"
-    if not (folder / "config.json").is_file():
+    if needs_config and not (folder / "config.json").is_file():
         raise ModelError(f"{settings.name}: {folder} has no config.json; give {where}")
     safe = _safe_files(settings, folder)
     if safe:
@@ -158,7 +195,8 @@ def _opened(settings: ModelSettings, folder: Path, hub_commit: str | None) -> Ch
         names = ", ".join(f.name for f in pickled)
         raise ModelError(
             f"{settings.name}: {folder} has only pickled weights ({names}), which can run code when read; convert "
-            "them to safetensors, or set run.allow_pickle: true to read their tensors and nothing else"
+            "them to safetensors (`harness convert` does it for mPLUG), or set run.allow_pickle: true to read their "
+            "tensors and nothing else"
         )
     return Checkpoint(settings.name, folder, pickled, hub_commit, pickled=True)
 

@@ -7,15 +7,18 @@ image or question, so an answer from there would be a copy. The answers thus dep
 from __future__ import annotations
 
 import hashlib
+import heapq
+import json
 import re
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from harness.errors import ModelError
-from harness.models.base import LETTERS, Example, Generation, Model, ModelInput, Options, checked_options
+from harness.models.base import BEST, LETTERS, Example, Generation, Model, ModelInput, Options, checked_options
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem, Request
 
 NO_EXAMPLE = Problem("no_examples", "no sample of another cluster has a reference that could be an answer here")
@@ -39,7 +42,7 @@ class Control(Model):
     @classmethod
     def capabilities(cls, settings: ModelSettings) -> Capabilities:
         """Any input; reads the other samples first, and answers by who asks."""
-        return Capabilities(min_images=0, max_images=None, needs_examples=True, depends_on_sample=True)
+        return Capabilities(min_images=0, max_images=None, needs_examples=True, depends_on_sample=True, max_audio=None)
 
     @classmethod
     def identify(cls, settings: ModelSettings) -> ModelIdentity:
@@ -155,12 +158,25 @@ class RandomOptions(Options):
 class RandomChoice(Control):
     """One of the options, or else of the distinct references of the other clusters, each with equal chance.
 
-    Drawn by SHA-256 of seed and sample id: the same answer in any order, batch and subset (with options).
+    Drawn by SHA-256 of seed and sample id: the same answer in any order, batch and subset (with options). Candidates
+    of a retrieval task are ranked by SHA-256 of seed, query and candidate.
     """
 
     family = "random-choice"
     rule = "uniform by sha256 of seed and sample id|v1"
     options_type: ClassVar[type[Options]] = RandomOptions
+
+    @classmethod
+    def capabilities(cls, settings: ModelSettings) -> Capabilities:
+        """As every control; also ranks candidates."""
+        return replace(super().capabilities(settings), can_retrieve=True)
+
+    def learn(self, examples: Iterable[Example]) -> None:
+        """Count the references, and keep the ids of the candidates."""
+        known = list(examples)
+        super().learn(known)
+        self._images = sorted(e.sample_id for e in known if e.n_images == 1 and not e.prompt.strip())
+        self._texts = sorted(e.sample_id for e in known if e.n_images == 0 and e.prompt.strip())
 
     def answer(self, item: ModelInput) -> str | Problem:
         """A letter where there are options, a reference otherwise."""
@@ -172,11 +188,31 @@ class RandomChoice(Control):
         forms = [form for form in self.references.forms if form not in only_here]
         return forms[self._draw(request, len(forms))] if forms else NO_EXAMPLE
 
+    def retrieve(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
+        """The candidates of the other kind in an order drawn for each query: chance level."""
+        return [self._shuffled(item) for item in batch]
+
+    def _shuffled(self, item: ModelInput) -> Generation | Problem:
+        """The first candidates by SHA-256 of seed, query and candidate; the scores say the order and no more."""
+        if not self._fitted:
+            raise ModelError(f"{self.family}: call fit with the task's examples first")
+        ids = self._texts if item.images else self._images
+        if not ids:
+            return Problem("no_candidates", "the task has no candidates of the other kind")
+        seed, query = checked_options(self.settings, RandomOptions).seed, item.request.sample_id
+        best = heapq.nsmallest(BEST, ids, key=lambda name: _digest(f"{seed}\n{query}\n{name}"))
+        return Generation(
+            json.dumps(best, ensure_ascii=False), choice_scores=tuple(-float(n) for n in range(len(best)))
+        )
+
     def _draw(self, request: Request, count: int) -> int:
         """0 to `count` - 1; 256 bits modulo `count` are as good as uniform."""
         seed = checked_options(self.settings, RandomOptions).seed
-        digest = hashlib.sha256(f"{seed}\n{request.sample_id}".encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(digest, "big") % count
+        return int.from_bytes(_digest(f"{seed}\n{request.sample_id}"), "big") % count
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def caption_form(caption: str) -> str:

@@ -74,7 +74,7 @@ def generation_config(settings: GenerationSettings) -> Any:
 
 def sampling_seed(seed: int, request: Request) -> int:
     """The seed of one request's sampling: of what is asked and the task's seed, so that no neighbour matters."""
-    text = "\n".join([str(seed), *request.images, request.prompt])
+    text = "\n".join([str(seed), *request.images, *request.audio, request.prompt])
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:7], "big")
 
 

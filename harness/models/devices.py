@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
+from collections.abc import Sequence
 
 from harness.errors import ModelError
 from harness.models.checkpoint import Checkpoint
@@ -72,3 +73,21 @@ def resolved_dtype(settings: ModelSettings, checkpoint: Checkpoint, device: str)
     if stored not in NUMBER_TYPES:
         raise ModelError(f"{settings.name}: the weights are stored as {stored}; set run.dtype to one of {NUMBER_TYPES}")
     return stored
+
+
+def reset_peak_memory(devices: Sequence[str]) -> None:
+    """Start measuring the memory of CUDA devices anew."""
+    if devices:
+        import torch
+
+        for device in devices:
+            torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(devices: Sequence[str]) -> int | None:
+    """Highest bytes that torch held since the reset, summed over CUDA devices; `None` where there are none."""
+    if not devices:
+        return None
+    import torch
+
+    return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)

@@ -40,13 +40,17 @@ class RankingModel(TransformersModel):
 
     def encode(self, items: Sequence[ModelInput]) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
         """Tensors of the prompts with their images."""
-        return self.encode_texts(items, [item.request.prompt for item in items], self.padding_side())
+        return self.encode_texts(items, [self.prompt_text(item) for item in items], self.padding_side())
+
+    def prompt_text(self, item: ModelInput) -> str:
+        """The text that the tokenizer reads for a request, up to where the answer begins."""
+        return item.request.prompt
 
     def choose(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
         """The likeliest option of each request (the first of equals): its letter and the score of every option."""
         answers: list[Generation | Problem] = []
         for item in batch:
-            problem = self._basic_problem(item) or _option_problem(item)
+            problem = self._basic_problem(item) or option_problem(item)
             if problem is None:
                 with library_errors(self.family, [item.request.sample_id]):
                     answers.append(self._ranked(item))
@@ -70,7 +74,7 @@ class RankingModel(TransformersModel):
         One row for each option in one forward pass, padded on the right so that a causal model never sees the pads.
         The tokens of an option are those that prompt, space and option together have beyond the prompt's own.
         """
-        prompt_text, choices = item.request.prompt, item.request.choices
+        prompt_text, choices = self.prompt_text(item), item.request.choices
         space = "" if not prompt_text or prompt_text[-1].isspace() else " "
         texts = [f"{prompt_text}{space}{choice}" for choice in choices]
         with self._tokenizer_lock:
@@ -96,7 +100,8 @@ class RankingModel(TransformersModel):
             return self.model(**self.on_device(tensors))
 
 
-def _option_problem(item: ModelInput) -> Problem | None:
+def option_problem(item: ModelInput) -> Problem | None:
+    """Why the options of a request cannot be ranked by likelihood; `None` where they can."""
     choices = item.request.choices
     if not 2 <= len(choices) <= len(LETTERS):
         return Problem("unsupported_input", f"{len(choices)} options; 2 to {len(LETTERS)} can be ranked by likelihood")

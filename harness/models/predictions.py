@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import ModelError, PredictionError
 from harness.fingerprint import file_sha256
-from harness.models.base import Generation, Model, ModelInput, Options, checked_options
+from harness.models.base import Example, Generation, Model, ModelInput, Options, checked_options
 from harness.predictions.reading import read_predictions
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem
 
@@ -38,7 +38,14 @@ class PredictionFile(Model):
     @classmethod
     def capabilities(cls, settings: ModelSettings) -> Capabilities:
         """Any number of images; the answer depends on the sample."""
-        return Capabilities(min_images=0, max_images=None, batching="padded", depends_on_sample=True)
+        return Capabilities(
+            min_images=0,
+            max_images=None,
+            depends_on_sample=True,
+            max_audio=None,
+            can_retrieve=True,
+            reads_pixels=False,
+        )
 
     @classmethod
     def _path(cls, settings: ModelSettings) -> tuple[PredictionOptions, Path]:
@@ -76,6 +83,13 @@ class PredictionFile(Model):
     def generate(self, prepared: Any, settings: GenerationSettings) -> list[Generation | Problem]:
         """The file's answers as they are; a sample that the file lacks is a problem of that sample alone."""
         batch: Sequence[ModelInput] = prepared
+        return [self._answer(item.request.sample_id) for item in batch]
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """Nothing: rankings of candidates are in the file too."""
+
+    def retrieve(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
+        """The file's rankings: each answer a JSON list of ids."""
         return [self._answer(item.request.sample_id) for item in batch]
 
     def _answer(self, sample_id: str) -> Generation | Problem:

@@ -25,7 +25,13 @@ from harness.models.decoding import (
     output_length,
     sampling_seed,
 )
-from harness.models.devices import library_versions, resolved_device, resolved_dtype
+from harness.models.devices import (
+    library_versions,
+    peak_memory,
+    reset_peak_memory,
+    resolved_device,
+    resolved_dtype,
+)
 from harness.models.loading import IMAGE_BACKEND, load_processor, load_weights
 from harness.records import GenerationSettings, ModelIdentity, ModelSettings, Problem
 
@@ -40,6 +46,8 @@ class TransformersOptions(Options):
     """The attention kernel; another one rounds differently."""
     processor: dict[str, Any] = Field(default_factory=dict)
     """Settings that replace or complete those of the checkpoint's processor, such as `{"num_query_tokens": 32}`."""
+    device_map: Literal["auto"] | None = None
+    """`auto` lays the layers over all GPUs, by the accelerate library; without it the model is on one device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +78,23 @@ class TransformersModel(Model):
     """`model_type` in config.json."""
     model_class: ClassVar[str]
     processor_class: ClassVar[str]
+    use_cache: ClassVar[bool] = True
+    """Whether keys and values are kept from one generated token to the next."""
 
     def __init__(
         self, settings: ModelSettings, options: TransformersOptions, model: Any, processor: Any, device: str
     ) -> None:
         super().__init__(settings)
         self.options = options
+        self.can = self.capabilities(settings)
         self.model = model
         self.processor = processor
         self.device = device
+        self.devices = tuple(sorted({str(w.device) for w in model.parameters() if w.is_cuda}))
         # The Rust tokenizer refuses to be set up in one thread while another one reads from it.
         self._tokenizer_lock = threading.Lock()
-        processor.tokenizer.padding_side = self.padding_side()
+        if hasattr(processor, "tokenizer"):
+            processor.tokenizer.padding_side = self.padding_side()
         self.check_processor()
 
     # What a family says about itself
@@ -96,6 +109,28 @@ class TransformersModel(Model):
     @abstractmethod
     def check_processor(self) -> None:
         """Refuse a processor that would feed the model something else than its configuration expects."""
+
+    @classmethod
+    def check_type(cls, settings: ModelSettings, checkpoint: Checkpoint, model_type: str | None) -> None:
+        """Refuse a checkpoint of another family by the `model_type` of its configuration."""
+        if model_type != cls.model_type:
+            raise ModelError(
+                f"{settings.name}: {checkpoint.folder / 'config.json'} is of model_type {model_type!r}; "
+                f"family {cls.family} reads {cls.model_type!r}. Correct run.family"
+            )
+
+    @classmethod
+    def class_name(cls, settings: ModelSettings, checkpoint: Checkpoint) -> str:
+        """The library's class of the checkpoint."""
+        return cls.model_class
+
+    @classmethod
+    def load_processor(cls, settings: ModelSettings, options: TransformersOptions, checkpoint: Checkpoint) -> Any:
+        """The checkpoint's processor."""
+        return load_processor(settings, cls.processor_class, checkpoint.folder, options.processor)
+
+    def check_loaded(self) -> None:
+        """Refuse a model that cannot answer, after its weights are on the device; nothing by default."""
 
     def padding_side(self) -> str:
         """Where a batch of texts is padded."""
@@ -131,11 +166,7 @@ class TransformersModel(Model):
         library_versions()
         checkpoint = locate(settings)
         config = checkpoint.read_json("config.json")
-        if config.get("model_type") != cls.model_type:
-            raise ModelError(
-                f"{settings.name}: {checkpoint.folder / 'config.json'} is of model_type "
-                f"{config.get('model_type')!r}; family {cls.family} reads {cls.model_type!r}. Correct run.family"
-            )
+        cls.check_type(settings, checkpoint, config.get("model_type"))
         if config.get("transformers_weights"):
             raise ModelError(
                 f"{settings.name}: {checkpoint.folder / 'config.json'} names weights of its own (transformers_weights);"
@@ -157,10 +188,11 @@ class TransformersModel(Model):
             "image_backend": IMAGE_BACKEND,
             "image_processor": image_processor_settings(checkpoint),
             "processor": options.processor,
+            "device_map": options.device_map,
             "files": checkpoint.settings_files(),
             **extra,
         }
-        return ModelIdentity(settings, checkpoint.identity(), processing, warnings)
+        return ModelIdentity(settings, checkpoint.identity(), processing, (*checkpoint.warnings, *warnings))
 
     @classmethod
     def load(cls, settings: ModelSettings) -> TransformersModel:
@@ -168,16 +200,23 @@ class TransformersModel(Model):
         options, checkpoint = cls._opened(settings)
         device = resolved_device(settings)
         dtype = resolved_dtype(settings, checkpoint, device)
-        processor = load_processor(settings, cls.processor_class, checkpoint.folder, options.processor)
-        model = load_weights(settings, cls.model_class, checkpoint, dtype=dtype, attention=options.attention)
+        processor = cls.load_processor(settings, options, checkpoint)
+        spread = options.device_map
+        model = load_weights(
+            settings,
+            cls.class_name(settings, checkpoint),
+            checkpoint,
+            dtype=dtype,
+            attention=options.attention,
+            device_map=spread,
+        )
         keep_token_ids_only(model)
         with library_errors(cls.family, [f"loading {settings.name}"]):
-            model = model.to(device).eval()
-        if device.startswith("cuda"):
-            import torch
-
-            torch.cuda.reset_peak_memory_stats(device)
-        return cls(settings, options, model, processor, device)
+            model = model.eval() if spread else model.to(device).eval()
+        loaded = cls(settings, options, model, processor, str(model.device) if spread else device)
+        reset_peak_memory(loaded.devices)
+        loaded.check_loaded()
+        return loaded
 
     def close(self) -> None:
         """Drop the weights and give the device's memory back."""
@@ -188,12 +227,8 @@ class TransformersModel(Model):
             torch.cuda.empty_cache()
 
     def peak_memory_bytes(self) -> int | None:
-        """Highest memory that torch held on the CUDA device since loading."""
-        if not self.device.startswith("cuda"):
-            return None
-        import torch
-
-        return int(torch.cuda.max_memory_allocated(self.device))
+        """Highest memory that torch held since loading, summed over the CUDA devices of the model."""
+        return peak_memory(self.devices)
 
     # Answers
 
@@ -217,12 +252,17 @@ class TransformersModel(Model):
         return Prepared(kept, tensors, lengths, dict(sorted(problems.items())))
 
     def _basic_problem(self, item: ModelInput) -> Problem | None:
-        can = self.capabilities(self.settings)
+        can = self.can
         count = len(item.images)
         if count < can.min_images or (can.max_images is not None and count > can.max_images):
             most = "any number" if can.max_images is None else can.max_images
             return Problem(
                 "unsupported_input", f"family {self.family} takes {can.min_images} to {most} images; here are {count}"
+            )
+        if not can.min_audio <= len(item.audio) <= (len(item.audio) if can.max_audio is None else can.max_audio):
+            return Problem(
+                "unsupported_input",
+                f"family {self.family} takes {can.min_audio} to {can.max_audio} recordings; here are {len(item.audio)}",
             )
         return self.problem_of(item)
 
@@ -235,6 +275,7 @@ class TransformersModel(Model):
     def generate(self, prepared: Prepared, settings: GenerationSettings) -> list[Generation | Problem]:
         """Answers in order; sampled ones are drawn one request at a time, each from a seed of its own."""
         config = generation_config(settings)
+        config.use_cache = self.use_cache
         if not settings.do_sample:
             return prepared.merged(self._answers(prepared, config, settings.stop))
         answers: list[Generation | Problem] = []
@@ -245,8 +286,7 @@ class TransformersModel(Model):
     def _sampled(self, item: ModelInput, config: Any, settings: GenerationSettings) -> list[Generation]:
         import torch
 
-        devices = [self.model.device] if self.device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=self.devices):
             torch.manual_seed(sampling_seed(settings.seed, item.request))
             return self._answers(self.prepare([item]), config, settings.stop)
 

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from harness import registry
@@ -55,7 +56,7 @@ class Wrapper(Model):
     def __init__(self, settings: ModelSettings, inner: Model) -> None:
         super().__init__(settings)
         self.inner = inner
-        self.inner_needs_examples = type(inner).capabilities(inner.settings).needs_examples
+        self._inner_can = type(inner).capabilities(inner.settings)
 
     @classmethod
     def capabilities(cls, settings: ModelSettings) -> Capabilities:
@@ -74,6 +75,10 @@ class Wrapper(Model):
         """The wrapped model's weights and processing, with the wrapper's rule and options beside them."""
         options = checked_options(settings, cls.options_type)
         family, inner_settings = _inner(settings)
+        if not family.capabilities(inner_settings).reads_pixels:
+            raise ModelError(
+                f"{settings.name}: family {inner_settings.family} does not read pixels, so other images change nothing"
+            )
         inner = family.identify(inner_settings)
         processing = {"rule": cls.rule, **options.model_dump(), "inner": inner.processing}
         return ModelIdentity(settings, inner.weights, processing, inner.warnings)
@@ -86,13 +91,26 @@ class Wrapper(Model):
         return cls(settings, family.load(inner))
 
     def fit(self, examples: Iterable[Example]) -> None:
-        """Hand the examples on where the wrapped model wants them."""
-        if self.inner_needs_examples:
+        """Hand the examples on where the wrapped model wants them; as candidates, they have other images too."""
+        if self._inner_can.can_retrieve:
+            self.inner.fit([replace(e, load_images=partial(self._candidate_images, e)) for e in examples])
+        elif self._inner_can.needs_examples:
             self.inner.fit(examples)
 
     @abstractmethod
+    def other_images(self, who: Request | Example, images: tuple[Image, ...]) -> tuple[Image, ...] | Problem:
+        """The images that the wrapped model shall see for a request or a candidate."""
+
     def replaced(self, item: ModelInput) -> ModelInput | Problem:
         """The input with the images that the wrapped model shall see."""
+        images = self.other_images(item.request, item.images)
+        return images if isinstance(images, Problem) else replace(item, images=images)
+
+    def _candidate_images(self, example: Example) -> tuple[Image, ...]:
+        images = self.other_images(example, example.load_images())
+        if isinstance(images, Problem):
+            raise ModelError(f"{self.settings.name}: {example.sample_id}: {images.message}")
+        return images
 
     def _split(self, batch: Sequence[ModelInput]) -> tuple[list[ModelInput], dict[int, Problem]]:
         inputs, problems = [], {}
@@ -125,6 +143,11 @@ class Wrapper(Model):
         """The wrapped model's choices."""
         inputs, problems = self._split(batch)
         return self._merged(self.inner.choose(inputs) if inputs else [], len(batch), problems)
+
+    def retrieve(self, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
+        """The wrapped model's rankings."""
+        inputs, problems = self._split(batch)
+        return self._merged(self.inner.retrieve(inputs) if inputs else [], len(batch), problems)
 
     def embed(self, batch: Sequence[ModelInput]) -> Any:
         """The wrapped model's vectors of the other images.
@@ -164,12 +187,12 @@ class BlankImage(Wrapper):
     rule = "every image one colour in its own size|v1"
     options_type: ClassVar[type[Options]] = BlankOptions
 
-    def replaced(self, item: ModelInput) -> ModelInput | Problem:
-        """The input with blank images."""
+    def other_images(self, who: Request | Example, images: tuple[Image, ...]) -> tuple[Image, ...] | Problem:
+        """Blank images of the same sizes."""
         from PIL import Image
 
         colour = _COLOURS[checked_options(self.settings, BlankOptions).colour]
-        return replace(item, images=tuple(Image.new("RGB", image.size, colour) for image in item.images))
+        return tuple(Image.new("RGB", image.size, colour) for image in images)
 
 
 class ShuffleOptions(Options):
@@ -181,14 +204,14 @@ class ShuffleOptions(Options):
 class ShuffledImage(Wrapper):
     """Each sample sees the images of a sample of another cluster.
 
-    The samples are put in a seeded order with clusters together, and each takes the images of the one that stands as
-    many places on as the largest cluster is big: no sample sees its own cluster, and where that cluster holds at most
-    half of the samples, every picture is shown exactly once. A donor with another number of images, or with one that
-    cannot be read, is passed over for the next.
+    The samples with images are put in a seeded order with clusters together, and each takes the images of the one that
+    stands as many places on as the largest cluster is big: no sample sees its own cluster, and where that cluster holds
+    at most half of the samples, every picture is shown exactly once. A donor with another number of images, or with
+    one that cannot be read, is passed over for the next.
     """
 
     family = "shuffled-image"
-    rule = "images of another cluster, rotated by the largest cluster in a seeded order|v1"
+    rule = "images of another cluster, rotated by the largest cluster in a seeded order|v2"
     options_type: ClassVar[type[Options]] = ShuffleOptions
 
     @classmethod
@@ -201,6 +224,7 @@ class ShuffledImage(Wrapper):
         self._order: list[Example] = []
         self._places: dict[str, int] = {}
         self._shift = 0
+        self._fitted = False
 
     def fit(self, examples: Iterable[Example]) -> None:
         """Set up who sees whose images; no image is read yet."""
@@ -208,27 +232,31 @@ class ShuffledImage(Wrapper):
         super().fit(known)
         clusters: dict[str, list[Example]] = defaultdict(list)
         for example in known:
-            clusters[cluster_of(example)].append(example)
+            if example.n_images:
+                clusters[cluster_of(example)].append(example)
         draw = random.Random(checked_options(self.settings, ShuffleOptions).seed)
         names = sorted(clusters)
         draw.shuffle(names)
         self._order = [e for name in names for e in draw.sample(clusters[name], len(clusters[name]))]
         self._places = {example.sample_id: place for place, example in enumerate(self._order)}
         self._shift = max(map(len, clusters.values()), default=0)
+        self._fitted = True
 
-    def replaced(self, item: ModelInput) -> ModelInput | Problem:
-        """The input with its donor's images; without images it stays as it is."""
-        if not self._order:
+    def other_images(self, who: Request | Example, images: tuple[Image, ...]) -> tuple[Image, ...] | Problem:
+        """The donor's images; without images there is nothing to change."""
+        if not self._fitted:
             raise ModelError(f"{self.family}: call fit with the task's examples first")
-        if not item.images:
-            return item
-        images = self._donated(item.request, len(item.images))
-        if images is None:
-            return Problem("no_other_image", f"no sample of another cluster has {len(item.images)} readable images")
-        return replace(item, images=images)
+        if not images:
+            return images
+        donated = self._donated(who, len(images))
+        if donated is None:
+            return Problem("no_other_image", f"no sample of another cluster has {len(images)} readable images")
+        return donated
 
-    def _donated(self, request: Request, count: int) -> tuple[Image, ...] | None:
+    def _donated(self, request: Request | Example, count: int) -> tuple[Image, ...] | None:
         start = self._places.get(request.sample_id)
+        if not self._order:
+            return None
         if start is None:
             digest = hashlib.sha256(request.sample_id.encode("utf-8", "surrogatepass")).digest()
             start = int.from_bytes(digest, "big") % len(self._order)

@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS responses (
   output_tokens INTEGER,
   choice_scores TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS steps (
+  fingerprint BLOB PRIMARY KEY,
+  steps TEXT NOT NULL
+) WITHOUT ROWID;
 """
 _LOOKUP_ROWS = 500
 
@@ -57,8 +61,12 @@ class ResponseCache:
         for start in range(0, len(fingerprints), _LOOKUP_ROWS):
             keys = [bytes.fromhex(f) for f in fingerprints[start : start + _LOOKUP_ROWS]]
             marks = ",".join("?" * len(keys))
-            rows = self._connection.execute(f"SELECT * FROM responses WHERE fingerprint IN ({marks})", keys)
-            for key, text, latency_s, batch_size, prompt_tokens, output_tokens, scores in rows:
+            rows = self._connection.execute(
+                "SELECT responses.*, steps.steps FROM responses LEFT JOIN steps USING (fingerprint) "
+                f"WHERE fingerprint IN ({marks})",
+                keys,
+            )
+            for key, text, latency_s, batch_size, prompt_tokens, output_tokens, scores, steps in rows:
                 found[key.hex()] = Response(
                     fingerprint=key.hex(),
                     task="",
@@ -70,11 +78,13 @@ class ResponseCache:
                     output_tokens=output_tokens,
                     choice_scores=tuple(json.loads(scores)),
                     cached=True,
+                    steps=tuple((name, step) for name, step in json.loads(steps or "[]")),
                 )
         return found
 
     def put(self, responses: Iterable[Response]) -> None:
         """Keep the answers among `responses`."""
+        answers = [r for r in responses if r.text is not None]
         rows = [
             (
                 bytes.fromhex(r.fingerprint),
@@ -85,12 +95,13 @@ class ResponseCache:
                 r.output_tokens,
                 json.dumps(r.choice_scores),
             )
-            for r in responses
-            if r.text is not None
+            for r in answers
         ]
+        steps = [(bytes.fromhex(r.fingerprint), json.dumps(r.steps)) for r in answers if r.steps]
         with self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO steps VALUES (?,?)", steps)
 
     def close(self) -> None:
         """Close the file."""

@@ -44,6 +44,10 @@ _SAMPLE_COLUMNS: Mapping[str, str] = {
     "output_tokens": "int64",
     "choice_scores": "list<double>",
     "cached": "bool",
+    "audio_locators": _TEXTS,
+    "audio_keys": _TEXTS,
+    "audio_sha256": _TEXTS,
+    "steps": "string",
 }
 TIMING_COLUMNS = ("latency_s", "batch_size", "cached")
 """Columns in which two equal runs may differ."""
@@ -72,6 +76,7 @@ class Answered:
     prompt: str
     image_sha256: tuple[str, ...]
     response: Response
+    audio_sha256: tuple[str, ...] = ()
 
 
 def _schema(columns: Mapping[str, str]) -> pa.Schema:
@@ -159,6 +164,10 @@ def sample_row(task: str, row: Answered) -> dict[str, Any]:
         "output_tokens": response.output_tokens,
         "choice_scores": list(response.choice_scores),
         "cached": response.cached,
+        "audio_locators": [audio.locator for audio in sample.audio],
+        "audio_keys": [audio.key for audio in sample.audio],
+        "audio_sha256": list(row.audio_sha256),
+        "steps": json.dumps(response.steps, ensure_ascii=False) if response.steps else None,
     }
 
 
@@ -216,6 +225,8 @@ def read_answers(path: Path, task: str) -> Iterator[Answered]:
 
 def _answered(row: dict[str, Any]) -> Answered:
     images = zip(row["image_locators"], row["image_keys"], strict=True)
+    # Runs sealed before there were recordings have none of their columns.
+    audio = zip(row.get("audio_locators", ()), row.get("audio_keys", ()), strict=True)
     sample = Sample(
         sample_id=row["sample_id"],
         question=row["question"],
@@ -227,6 +238,7 @@ def _answered(row: dict[str, Any]) -> Answered:
         group=row["group"],
         metadata=json.loads(row["metadata"]),
         problem=_problem(row, "problem"),
+        audio=tuple(ImageRef(locator, key) for locator, key in audio),
     )
     response = Response(
         fingerprint=row["fingerprint"],
@@ -240,8 +252,9 @@ def _answered(row: dict[str, Any]) -> Answered:
         output_tokens=row["output_tokens"],
         choice_scores=tuple(row["choice_scores"]),
         cached=row["cached"],
+        steps=tuple((name, text) for name, text in json.loads(row.get("steps") or "[]")),
     )
-    return Answered(sample, row["prompt"], tuple(row["image_sha256"]), response)
+    return Answered(sample, row["prompt"], tuple(row["image_sha256"]), response, tuple(row.get("audio_sha256", ())))
 
 
 def _problem(row: dict[str, Any], field: str) -> Problem | None:

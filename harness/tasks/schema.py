@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.records import AnswerBy
 from harness.vocabulary import TaskKind
 
 Text = Annotated[str, Field(min_length=1)]
@@ -78,14 +79,14 @@ class Task(Spec):
     prompt: Name
     """Name of a prompt file."""
     generation: Generation = Generation()
-    answer_by: Literal["generate", "choose"] = "generate"
-    """`choose` ranks the options by likelihood."""
+    answer_by: AnswerBy = "generate"
+    """`choose` ranks the options by likelihood; `retrieve` ranks the images for a text and the texts for an image."""
     metrics: Annotated[list[Text], Field(min_length=1)]
     """`name` or `name@variant`; the first is the main one."""
     breakdown: list[Text] = []
     """Metadata fields whose values get rows of their own."""
     subset: Subset = Subset()
-    image_steps: list[Literal["crop_margins", "side_by_side"]] = []
+    image_steps: list[Literal["crop_margins", "side_by_side", "no_images"]] = []
     options: dict[str, Any] = {}
     """Options of the data set's reader."""
     main: bool = False
@@ -101,6 +102,7 @@ class TaskUse(Spec):
     split: Text | None = None
     subset: Subset | None = None
     prompt: Name | None = None
+    answer_by: AnswerBy | None = None
     metrics: list[Text] | None = None
     options: dict[str, Any] | None = None
 

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 
 from harness import registry
+from harness.datasets.audio import decode_audio
 from harness.datasets.base import Dataset
 from harness.datasets.images import decode
 from harness.datasets.opening import open_dataset
@@ -59,16 +60,21 @@ def test_metadata_is_text(data: Dataset) -> None:
             assert all(isinstance(k, str) and isinstance(v, str) and v for k, v in sample.metadata.items())
 
 
-def test_pictures_decode_and_can_be_read_twice(data: Dataset) -> None:
+def test_pictures_and_recordings_decode_and_can_be_read_twice(data: Dataset) -> None:
     for split in data.splits():
-        pictures = 0
+        pictures = sounds = 0
         for sample in islice(data.samples(split), 25):
             for image in sample.images:
                 pictures += 1
                 first = data.image_bytes(image)
                 assert decode(first, image.locator).mode == "RGB"
                 assert data.image_bytes(image) == first
-        assert pictures
+            for audio in sample.audio:
+                sounds += 1
+                encoded = data.audio_bytes(audio)
+                assert len(decode_audio(encoded, audio.locator)[0])
+                assert data.audio_bytes(audio) == encoded
+        assert pictures + sounds
 
 
 def test_order_and_content_are_the_same_in_a_second_reading(name: str, data: Dataset) -> None:

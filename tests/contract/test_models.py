@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,15 @@ from harness.errors import ModelError
 from harness.fingerprint import fingerprint
 from harness.models.base import Generation, Model, ModelInput
 from harness.records import Capabilities, ModelIdentity, ModelSettings, Problem
-from tests.model_inputs import FAMILIES, GREEDY, examples, items, settings
+from tests.chat_server import ChatServer
+from tests.model_inputs import FAMILIES, GREEDY, candidates, examples, items, retrieval_queries, settings
 
 ANSWERS = ("blue bar", "three people", "france", "yes")
 CONTROLS = ("majority-answer", "random-choice", "frequent-caption", "nearest-neighbour")
-CASES = (*FAMILIES, *CONTROLS, "predictions", "blank-image", "shuffled-image")
+CASES = (*FAMILIES, *CONTROLS, "ocr", "predictions", "blank-image", "shuffled-image", "openai", "pipeline")
 
 
-def case_settings(case: str, folder: Path, checkpoints: dict[str, Path]) -> ModelSettings:
+def case_settings(case: str, folder: Path, checkpoints: dict[str, Path], url: str = "") -> ModelSettings:
     if case in FAMILIES:
         return settings(case, checkpoints)
     if case == "predictions":
@@ -31,6 +32,13 @@ def case_settings(case: str, folder: Path, checkpoints: dict[str, Path]) -> Mode
         return ModelSettings("answers", "predictions", options={"path": str(path)})
     if case in ("blank-image", "shuffled-image"):
         return ModelSettings(case, case, inner=settings("llava", checkpoints))
+    if case == "openai":
+        return ModelSettings(case, case, options={"base_url": url, "model": "tiny"})
+    if case == "pipeline":
+        reader = settings("deplot", checkpoints, generation={"*": {"max_new_tokens": 12}})
+        return ModelSettings(case, case, parts={"reader": reader, "reasoner": settings("qwen2", checkpoints)})
+    if case == "ocr":
+        pytest.importorskip("rapidocr", reason="the ocr extra is not installed")
     return ModelSettings(case, case)
 
 
@@ -40,8 +48,11 @@ def case(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def given(case: str, tmp_path_factory: pytest.TempPathFactory, tiny_checkpoints: dict[str, Path]) -> ModelSettings:
-    return case_settings(case, tmp_path_factory.mktemp("case"), tiny_checkpoints)
+def given(
+    case: str, tmp_path_factory: pytest.TempPathFactory, tiny_checkpoints: dict[str, Path]
+) -> Iterator[ModelSettings]:
+    with ChatServer() as server:
+        yield case_settings(case, tmp_path_factory.mktemp("case"), tiny_checkpoints, server.url)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +72,22 @@ def model(family: type[Model], given: ModelSettings) -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def batch(case: str) -> list[ModelInput]:
-    return items(case if case in FAMILIES else "llava")
+    return items(case if case in (*FAMILIES, "ocr") else "llava")
+
+
+def asked(model: Model, batch: Sequence[ModelInput]) -> list[Generation | Problem]:
+    """The answers in order, asked in the largest batches that the family takes."""
+    batching = type(model).capabilities(model.settings).batching
+    groups: dict[int, list[int]] = {}
+    for place, one in enumerate(batch):
+        key = {"padded": 0, "single": place}.get(batching)
+        groups.setdefault(model.bucket(one) if key is None else key, []).append(place)
+    answers: dict[int, Generation | Problem] = {}
+    for places in groups.values():
+        given = model.generate(model.prepare([batch[place] for place in places]), GREEDY)
+        assert len(given) == len(places)
+        answers.update(zip(places, given, strict=True))
+    return [answers[place] for place in range(len(batch))]
 
 
 def test_every_registered_family_of_the_package_is_a_case() -> None:
@@ -73,6 +99,7 @@ def test_capabilities_are_consistent(family: type[Model], given: ModelSettings) 
     can = family.capabilities(given)
     assert isinstance(can, Capabilities)
     assert can.max_images is None or can.min_images <= can.max_images
+    assert can.max_audio is None or can.min_audio <= can.max_audio
     assert not can.needs_examples or can.depends_on_sample
 
 
@@ -88,22 +115,22 @@ def test_identity_is_the_same_at_every_call_and_has_a_fingerprint(family: type[M
 
 
 def test_an_answer_or_a_problem_comes_for_each_input_in_order(model: Model, batch: list[ModelInput]) -> None:
-    answers = model.generate(model.prepare(batch), GREEDY)
+    answers = asked(model, batch)
     assert len(answers) == len(batch)
     assert all(isinstance(a, Generation) and isinstance(a.text, str) for a in answers)
 
 
 def test_answers_depend_on_neither_batch_size_nor_order(case: str, model: Model, batch: list[ModelInput]) -> None:
-    together = model.generate(model.prepare(batch), GREEDY)
-    alone = [model.generate(model.prepare([one]), GREEDY)[0] for one in batch]
-    backwards = model.generate(model.prepare(batch[::-1]), GREEDY)[::-1]
+    together = asked(model, batch)
+    alone = [asked(model, [one])[0] for one in batch]
+    backwards = asked(model, batch[::-1])[::-1]
     assert together == alone == backwards
     distinct = len({a.text for a in together if isinstance(a, Generation)})
     assert distinct >= (4 if case in FAMILIES else 1 if case in ("majority-answer", "frequent-caption") else 2)
 
 
 def test_the_same_question_twice_has_the_same_answer(model: Model, batch: list[ModelInput]) -> None:
-    assert model.generate(model.prepare(batch), GREEDY) == model.generate(model.prepare(batch), GREEDY)
+    assert asked(model, batch) == asked(model, batch)
 
 
 def test_choices_depend_on_neither_batch_size_nor_order(
@@ -123,17 +150,43 @@ def test_choices_depend_on_neither_batch_size_nor_order(
         assert all(score < 0 for score in chosen.choice_scores)
 
 
-def test_too_few_images_is_a_problem_of_that_input_alone(
+def test_rankings_name_the_other_kind_and_depend_on_neither_batch_size_nor_order(
+    family: type[Model], given: ModelSettings
+) -> None:
+    queries = retrieval_queries()
+    model = family.load(given)
+    if not family.capabilities(given).can_retrieve:
+        if family.capabilities(given).needs_examples:
+            model.fit(candidates())
+        with pytest.raises(ModelError, match="candidates cannot be ranked"):
+            model.retrieve(queries)
+        model.close()
+        return
+    model.fit(candidates())
+    together = model.retrieve(queries)
+    assert together == [model.retrieve([one])[0] for one in queries] == model.retrieve(queries[::-1])[::-1]
+    for query, found in zip(queries, together, strict=True):
+        if given.family == "predictions":  # ids are looked up in the file, where these are not
+            continue
+        assert isinstance(found, Generation)
+        ids = json.loads(found.text)
+        assert set(ids) == {e.sample_id for e in candidates() if e.n_images != len(query.images)}
+        assert list(found.choice_scores) == sorted(found.choice_scores, reverse=True)
+        assert len(found.choice_scores) == len(ids)
+    model.close()
+
+
+def test_too_few_images_or_recordings_is_a_problem_of_that_input_alone(
     family: type[Model], given: ModelSettings, model: Model, batch: list[ModelInput]
 ) -> None:
     blind = ModelInput(batch[1].request, ())
-    answers = model.generate(model.prepare([batch[0], blind, batch[2]]), GREEDY)
-    if family.capabilities(given).min_images == 0:
+    answers = asked(model, [batch[0], blind, batch[2]])
+    if family.capabilities(given).min_images + family.capabilities(given).min_audio == 0:
         assert len(answers) == 3
         return
     assert isinstance(answers[1], Problem)
     assert answers[1].kind == "unsupported_input"
-    assert [answers[0], answers[2]] == model.generate(model.prepare([batch[0], batch[2]]), GREEDY)
+    assert [answers[0], answers[2]] == asked(model, [batch[0], batch[2]])
 
 
 @pytest.mark.parametrize("step", ["identify", "load"])

@@ -57,6 +57,23 @@ def test_a_card_for_a_local_checkpoint_is_all_a_new_model_needs(
     assert out.count("20/20") >= 3
 
 
+def test_a_model_of_a_class_that_no_card_knows_needs_the_documents_card_and_no_code(
+    tmp_path: Path, tiny_checkpoints: dict[str, Path]
+) -> None:
+    text = (ROOT / "docs/models.md").read_text()
+    card = next(block for block in text.split("```") if block.startswith("yaml\nname: my-chat-model")).removeprefix(
+        "yaml\n"
+    )
+    assert len(card.splitlines()) <= 10
+    cards = tmp_path / "model_cards"
+    cards.mkdir()
+    (tmp_path / "my-chat-model").symlink_to(tiny_checkpoints["idefics3"])
+    (cards / "my-chat-model.yaml").write_text(card)
+    assert "1 cards checked, 0 with faults" in command(tmp_path, "cards", "check", "my-chat-model")
+    out = command(tmp_path, "run", "--suite", "smoke", "--models", "my-chat-model,blank-image:my-chat-model")
+    assert out.count("20/20") >= 2
+
+
 def test_a_file_of_answers_takes_part_as_a_model(tmp_path: Path) -> None:
     import harness
 

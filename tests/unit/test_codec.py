@@ -16,8 +16,10 @@ from harness.records import GenerationSettings, ModelIdentity, ModelSettings, Pr
     [
         Response("f", "t", "s", None, Problem("k", "m")),
         Response("f", "t", "s", "text", choice_scores=(1.0, -2.5), latency_s=1.5),
+        Response("f", "t", "s", "text", steps=(("table", "a | b"), ("reasoning", "so"))),
         Request("f", "t", "s", "p", images=("a", "b"), generation=GenerationSettings(stop=("x",))),
         Sample("s", references=("r",), metadata={"a": "b"}, problem=Problem("k", "m")),
+        ModelSettings("n", "f", parts={"reader": ModelSettings("r", "g", generation={"*": {"num_beams": 2}})}),
         ModelIdentity(ModelSettings("n", "f", inner=ModelSettings("i", "g", options={"a": [1]})), "w", {"x": {"y": 1}}),
     ],
 )

@@ -173,3 +173,20 @@ def test_own_predictions_are_scored(harness: Command, chart_data: Path, tmp_path
 def test_model_output_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[31mred\x07\u202e") == "a\\x1b[31mred\\x07\\x202e"
     assert printable("zwölf\tgood\n") == "zwölf\tgood\n"
+
+
+def test_released_weights_are_converted_and_other_families_say_no(harness: Command, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the models extra is not installed")
+    state = {
+        "visual_encoder.visual.class_embedding": torch.zeros(4),
+        "visual_encoder_m.visual.class_embedding": torch.zeros(4),
+    }
+    torch.save({"model": state}, tmp_path / "weights.pth")
+    code, out, _ = harness("convert", "mplug", tmp_path / "weights.pth", tmp_path / "converted")
+    assert code == 0
+    assert "1 tensors written" in out
+    assert "1 of training left out" in out
+    assert "a run also needs: " in out
+    code, _, err = harness("convert", "llava", tmp_path / "weights.pth", tmp_path / "other")
+    assert code == 2
+    assert "no older layout to convert" in err

@@ -128,9 +128,48 @@ def test_tables_view_gives_one_sample_for_each_table(tmp_path: Path) -> None:
 
 def test_unknown_option_view_or_split_is_named(tmp_path: Path) -> None:
     root = chartqa(tmp_path, [row()])
-    with pytest.raises(DatasetError, match='unknown option "views"; it takes: view'):
+    with pytest.raises(DatasetError, match='unknown option "views"; it takes: need_table, view'):
         ChartQA(root, {"views": "tables"})
     with pytest.raises(DatasetError, match="view is 'table'"):
         ChartQA(root, {"view": "table"})
     with pytest.raises(DatasetError, match=r'no split "dev".*there are: test'):
         ChartQA(root).samples("dev")
+
+
+def test_a_question_has_its_charts_table_where_there_is_one(tmp_path: Path) -> None:
+    root = chartqa(tmp_path, [row(), row(imgname="b.png")])
+    write(root / "ChartQA Dataset/test/tables/a.csv", "Year,Value\n2001,3\n")
+    with_table, without = ChartQA(root).samples("test")
+    assert with_table.metadata == {"subset": "human", "table": "Year | Value\n2001 | 3"}
+    assert (without.metadata, without.problem) == ({"subset": "human"}, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(None, "missing_table"), ("\n\n", "empty_reference"), (b"\xff\xfe\xff", "malformed_row")],
+)
+def test_a_question_that_needs_its_table_cannot_be_asked_without(
+    tmp_path: Path, content: str | bytes | None, kind: str
+) -> None:
+    root = chartqa(tmp_path, [row()])
+    table = root / "ChartQA Dataset/test/tables/a.csv"
+    if content is not None:
+        table.parent.mkdir()
+        table.write_bytes(content.encode() if isinstance(content, str) else content)
+    (sample,) = ChartQA(root, {"need_table": True}).samples("test")
+    assert sample.problem is not None
+    assert sample.problem.kind == kind
+    assert "a.csv" in sample.problem.message
+    assert next(iter(ChartQA(root).samples("test"))).problem is None
+
+
+def test_the_revision_of_questions_that_need_their_tables_covers_the_tables(tmp_path: Path) -> None:
+    root = chartqa(tmp_path, [row()])
+    write(root / "ChartQA Dataset/test/tables/a.csv", "Year,Value\n2001,3\n")
+    names = [path.name for path in ChartQA(root, {"need_table": True}).files("test")]
+    assert names == ["test_human.json", "a.csv"]
+
+
+def test_need_table_is_true_or_false(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="need_table is 'yes'; give true or false"):
+        ChartQA(chartqa(tmp_path, [row()]), {"need_table": "yes"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageDraw
 
-from harness.engine.images import crop_margins, side_by_side
+from harness.engine.images import STEPS, crop_margins, side_by_side
 
 
 def test_margins_are_cut_to_the_ink_plus_sixteen_pixels() -> None:
@@ -39,3 +39,7 @@ def test_two_images_are_joined_left_to_right_at_the_smaller_height() -> None:
 def test_fewer_than_two_images_are_left_alone(count: int) -> None:
     images = tuple(Image.new("RGB", (5, 5)) for _ in range(count))
     assert side_by_side(images) == images
+
+
+def test_a_task_in_words_alone_shows_no_image() -> None:
+    assert STEPS["no_images"]((Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4)))) == ()

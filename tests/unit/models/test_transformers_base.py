@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def model(name: str, tiny_checkpoints: dict[str, Path]) -> TransformersModel:
     return loaded(settings(name, tiny_checkpoints))
+
+
+def single(model: TransformersModel) -> bool:
+    return type(model).capabilities(model.settings).batching == "single"
 
 
 def texts(model: TransformersModel, name: str, given: GenerationSettings) -> list[str]:
@@ -102,9 +107,8 @@ def test_fewest_and_most_tokens_are_kept(name: str, model: TransformersModel) ->
 def test_an_answer_is_cut_before_the_first_stop_string(name: str, model: TransformersModel) -> None:
     whole = texts(model, name, GREEDY)
     stop = whole[0][2:4]
-    assert texts(model, name, dataclasses.replace(GREEDY, stop=("never said", stop))) == [
-        text.split(stop)[0] for text in whole
-    ]
+    cut = texts(model, name, dataclasses.replace(GREEDY, stop=("never said", stop)))
+    assert [text.rstrip() for text in cut] == [text.split(stop)[0].rstrip() for text in whole]
 
 
 def test_device_memory_running_out_is_told_apart(
@@ -123,7 +127,8 @@ def test_device_memory_running_out_is_told_apart(
 
     prepared = model.prepare(items(name))
     monkeypatch.setattr(model.model, "generate", full)
-    with pytest.raises(ModelOutOfMemory, match=r"a batch of 4 \(s0, s1, s2, …\)"):
+    together = "a batch of 1 (s0)" if single(model) else "a batch of 4 (s0, s1, s2, …)"
+    with pytest.raises(ModelOutOfMemory, match=re.escape(together)):
         model.generate(prepared, GREEDY)
     monkeypatch.setattr(model.model, "generate", host_full)
     with pytest.raises(ModelOutOfMemory):
@@ -140,7 +145,7 @@ def test_eager_attention_agrees_with_sdpa_in_float32(
     given = settings(name, tiny_checkpoints, options={"attention": "eager"})
     other = loaded(given)
     assert other.model.config._attn_implementation == "eager"
-    assert model.model.config._attn_implementation == "sdpa"
+    assert model.model.config._attn_implementation == type(model).options_type.model_fields["attention"].default
     assert type(other).identify(given).processing["attention"] == "eager"
     assert texts(other, name, GREEDY) == texts(model, name, GREEDY)
 
@@ -173,7 +178,10 @@ def test_identity_names_what_shapes_the_answers(name: str, tiny_checkpoints: dic
     processing = registry.load("models", given.family).identify(given).processing
     assert set(processing["libraries"]) == {"torch", "transformers", "tokenizers", "pillow"}
     assert (processing["dtype"], processing["device"], processing["image_backend"]) == ("float32", "cpu", "pil")
-    assert {"config.json", "processor_config.json", "tokenizer.json"} <= set(processing["files"])
+    assert {"config.json", "tokenizer.json"} <= set(processing["files"])
+    if FAMILIES[name] == "text":
+        return
+    assert "processor_config.json" in processing["files"]
     assert processing["image_processor"]["image_processor_type"]
 
 

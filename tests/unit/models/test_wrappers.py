@@ -195,10 +195,10 @@ def test_donors_with_another_number_of_pictures_or_an_unreadable_one_are_passed_
     pair = (picture(5), picture(6))
     model.fit(
         [
-            Example("s0", "", (), (), lambda: (picture(0), picture(1))),
-            Example("s1", "", (), (), broken),
-            Example("s2", "", (), (), lambda: (picture(2),)),
-            Example("s3", "", (), (), lambda: pair),
+            Example("s0", "", (), (), lambda: (picture(0), picture(1)), n_images=2),
+            Example("s1", "", (), (), broken, n_images=2),
+            Example("s2", "", (), (), lambda: (picture(2),), n_images=1),
+            Example("s3", "", (), (), lambda: pair, n_images=2),
         ]
     )
     assert seen(model, [item(0, cluster="", pictures=(picture(0), picture(1)))]) == [" ".join(map(described, pair))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,24 @@ def test_answers_come_back_marked_as_cached(tmp_path: Path) -> None:
     assert {r.text for r in found.values()} == {"x", "zwei\x00"}
     one = found[f"{1:064x}"]
     assert (one.cached, one.latency_s, one.batch_size, one.choice_scores) == (True, 0.5, 2, (0.5,))
+
+
+def test_the_steps_to_an_answer_are_kept_with_it(tmp_path: Path) -> None:
+    steps = (("table", "a | b"), ("reasoning", "so\u2028"))
+    with ResponseCache(tmp_path / "c.sqlite") as cache:
+        cache.put([replace(response(1), steps=steps), response(2)])
+        found = cache.get([f"{n:064x}" for n in (1, 2)])
+    assert [found[f"{n:064x}"].steps for n in (1, 2)] == [steps, ()]
+
+
+def test_a_cache_from_before_there_were_steps_is_read_and_goes_on(tmp_path: Path) -> None:
+    with ResponseCache(tmp_path / "c.sqlite") as cache:
+        cache.put([response(1)])
+        cache._connection.execute("DROP TABLE steps")
+    with ResponseCache(tmp_path / "c.sqlite") as cache:
+        cache.put([replace(response(2), steps=(("table", "t"),))])
+        found = cache.get([f"{n:064x}" for n in (1, 2)])
+    assert [found[f"{n:064x}"].steps for n in (1, 2)] == [(), (("table", "t"),)]
 
 
 def test_failures_are_not_kept(tmp_path: Path) -> None:

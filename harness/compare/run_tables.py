@@ -1,0 +1,214 @@
+"""The tables of a comparison of runs, in the form that all writers print."""
+
+from __future__ import annotations
+
+from harness.compare.comparison import Comparison, Pair, Standing
+from harness.compare.tables import Cell, Row, Table
+from harness.compare.tables import Comparison as Tables
+from harness.compare.words import caveats, joined, overview, probability, shown
+from harness.records import MetricValue
+
+
+def run_tables(comparison: Comparison) -> Tables:
+    """Overview in words, metrics with intervals and letters, pairs, breakdowns, unparsed answers, efficiency, runs."""
+    tables = [_overview(comparison)]
+    tables += [_metrics(comparison, task) for task in _tasks(comparison)]
+    tables += [_pairs(comparison, main=True), _pairs(comparison, main=False)]
+    tables += [t for t in (_breakdown(comparison), _unparsed(comparison), _efficiency(comparison)) if t.rows]
+    tables.append(_runs(comparison))
+    models = ", ".join(dict.fromkeys(s.model for s in comparison.standings))
+    return Tables(f"{comparison.runs[0].record.suite}: {models}", tuple(t for t in tables if t.rows))
+
+
+def _tasks(comparison: Comparison) -> list[str]:
+    return list(dict.fromkeys(s.task for s in comparison.standings))
+
+
+def _models(comparison: Comparison) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s.model for s in comparison.standings))
+
+
+def _estimate(value: MetricValue) -> str:
+    if value.estimate is None:
+        return f"not computed: {value.reason}"
+    low, high = value.low, value.high
+    interval = f" [{shown(low, value.unit)}, {shown(high, value.unit)}]" if low is not None and high is not None else ""
+    return f"{shown(value.estimate, value.unit)}{interval}"
+
+
+def _origin(value: MetricValue) -> tuple[str, ...]:
+    return tuple(filter(None, [value.signature, f"interval: {value.method}" if value.method else ""]))
+
+
+def _overview(comparison: Comparison) -> Table:
+    rows = [Row(heading, (Cell(joined(sentences)),)) for heading, sentences in overview(comparison)]
+    rows += [Row("to know", (Cell(joined(lines)),)) for lines in [caveats(comparison)] if lines]
+    note = (
+        "Differences are paired by sample; p-values are permutation tests, corrected by Holm's method over all pairs "
+        "and tasks of main metrics."
+    )
+    return Table("What differs, and what does not", ("in words",), tuple(rows), note)
+
+
+def _metrics(comparison: Comparison, task: str) -> Table:
+    models = _models(comparison)
+    held: dict[str, dict[str, Standing]] = {}
+    for standing in comparison.standings:
+        if standing.task == task:
+            held.setdefault(standing.metric, {})[standing.model] = standing
+    rows = []
+    for metric, standings in held.items():
+        unit = " (%)" if next(iter(standings.values())).value.unit == "rate" else ""
+        cells = tuple(_standing(standings[m]) if m in standings else Cell("–") for m in models)
+        rows.append(Row(f"{metric}{unit}", cells))
+    note = (
+        "Value, 95 % interval, and letters: models that share a letter cannot be told apart. Below: rank interval, and "
+        "how many of the samples were scored."
+    )
+    return Table(task, models, tuple(rows), note)
+
+
+def _standing(standing: Standing) -> Cell:
+    value = standing.value
+    rank = (
+        str(standing.rank_low)
+        if standing.rank_low == standing.rank_high
+        else f"{standing.rank_low}–{standing.rank_high}"
+    )
+    lines = [f"{_estimate(value)} {standing.letters}", f"rank {rank}, {value.n_scored}/{value.n_total}"]
+    return Cell(joined([*lines, *(["not alike, see above"] if standing.marks else [])]), _origin(value))
+
+
+def _pairs(comparison: Comparison, *, main: bool) -> Table:
+    rows = [_pair(pair) for pair in comparison.pairs if pair.main is main]
+    title = "Pairs on main metrics" if main else "Pairs on further metrics"
+    columns = (
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "p (BH)",
+        "McNemar p",
+        "only first / second",
+        "detectable",
+        "n",
+    )
+    note = (
+        "First minus second; rates in percentage points. Detectable: the true difference found in 80 % of repetitions "
+        "at 5 %, uncorrected. McNemar where every sample is its own cluster."
+    )
+    return Table(title, columns, tuple(rows), note)
+
+
+def _pair(pair: Pair) -> Row:
+    flips = "–" if pair.only_first is None else f"{pair.only_first} / {pair.only_second}"
+    texts = [
+        shown(pair.difference, pair.unit, signed=True),
+        f"[{shown(pair.low, pair.unit, signed=True)}, {shown(pair.high, pair.unit, signed=True)}]",
+        probability(pair.p_holm).removeprefix("= "),
+        probability(pair.p_bh).removeprefix("= "),
+        "–" if pair.mcnemar_p is None else probability(pair.mcnemar_p).removeprefix("= "),
+        flips,
+        shown(pair.detectable, pair.unit),
+        str(pair.n_units) if pair.n_units == pair.n_clusters else f"{pair.n_units} in {pair.n_clusters} clusters",
+    ]
+    heading = f"{pair.task}, {pair.metric}: {pair.first} − {pair.second}"
+    return Row(heading, (Cell(texts[0], (pair.signature, pair.method)), *(Cell(text) for text in texts[1:])))
+
+
+def _named(comparison: Comparison) -> list[tuple[str, str, MetricValue]]:
+    """(task, model, value) of every value, subsets included."""
+    names = {s.run: s.model for s in comparison.standings}
+    return [
+        (task.plan.name, names[run.record.run_id], value)
+        for run in comparison.runs
+        if run.record.run_id in names
+        for task in run.record.tasks
+        for value in task.values
+    ]
+
+
+def _breakdown(comparison: Comparison) -> Table:
+    models = _models(comparison)
+    main = {(s.task, s.signature) for s in comparison.standings if s.main}
+    held: dict[str, dict[str, MetricValue]] = {}
+    for task, model, value in _named(comparison):
+        if value.subset != "all" and (task, value.signature) in main:
+            held.setdefault(f"{task}: {value.subset}", {})[model] = value
+    rows = [
+        Row(name, tuple(_share(values[m]) if m in values else Cell("–") for m in models))
+        for name, values in held.items()
+    ]
+    return Table("By category, main metric", models, tuple(rows), "Value, 95 % interval, scored of all.")
+
+
+def _share(value: MetricValue) -> Cell:
+    return Cell(f"{_estimate(value)}, {value.n_scored}/{value.n_total}", _origin(value))
+
+
+def _unparsed(comparison: Comparison) -> Table:
+    models = _models(comparison)
+    held: dict[str, dict[str, MetricValue]] = {}
+    for task, model, value in _named(comparison):
+        if value.subset == "all" and value.rules:
+            name = f"{task}: {value.metric}{f'@{value.variant}' if value.variant else ''}"
+            held.setdefault(name, {})[model] = value
+    rows = [
+        Row(name, tuple(_rules(values[m]) if m in values else Cell("–") for m in models))
+        for name, values in held.items()
+        if any(value.unparsed or len(value.rules) > 1 for value in values.values())
+    ]
+    note = (
+        "How often each rule read the answer. Unparsed answers count as wrong; in brackets the value if all were right."
+    )
+    return Table("Rules that read the answers", models, tuple(rows), note)
+
+
+def _rules(value: MetricValue) -> Cell:
+    counted = ", ".join(f"{rule} {count}" for rule, count in sorted(value.rules.items(), key=lambda item: -item[1]))
+    if value.unparsed and value.unit == "rate" and value.estimate is not None:
+        most = value.estimate + value.unparsed / value.n_scored
+        counted += f" [at most {shown(most, value.unit)}]"
+    return Cell(counted)
+
+
+def _efficiency(comparison: Comparison) -> Table:
+    models = _models(comparison)
+    names = {s.run: s.model for s in comparison.standings}
+    held: dict[str, dict[str, MetricValue]] = {}
+    for run in comparison.runs:
+        for value in run.record.efficiency:
+            held.setdefault(f"{value.metric} {value.variant}".strip(), {})[names.get(run.record.run_id, "")] = value
+    rows = [
+        Row(name, tuple(Cell(_measured(values[m]), _origin(values[m])) if m in values else Cell("–") for m in models))
+        for name, values in held.items()
+    ]
+    return Table(
+        "Efficiency", models, tuple(rows), "Of the requests asked in this run; answers from the cache are left out."
+    )
+
+
+def _measured(value: MetricValue) -> str:
+    if value.estimate is None:
+        return f"not measured: {value.reason}"
+    if value.unit == "bytes":
+        return f"{value.estimate / 2**20:.0f} MiB"
+    interval = f" [{value.low:.3g}, {value.high:.3g}]" if value.low is not None and value.high is not None else ""
+    return f"{value.estimate:.3g}{interval} {value.unit}"
+
+
+def _runs(comparison: Comparison) -> Table:
+    rows = []
+    for run in comparison.runs:
+        record = run.record
+        commit = (record.provenance.get("commit") or {}).get("id") or f"version {record.harness_version}"
+        versions = record.provenance.get("packages", {})
+        shown_versions = ", ".join(f"{n} {versions[n]}" for n in ("torch", "transformers", "numpy") if n in versions)
+        texts = [
+            record.run_id,
+            record.identity.weights[:40],
+            str(record.timing.get("started", "")),
+            f"{commit[:12]}; {shown_versions}",
+            str(record.provenance.get("processor", "")),
+        ]
+        rows.append(Row(record.model, tuple(Cell(text) for text in texts)))
+    return Table("Runs", ("run", "weights", "started", "program", "hardware"), tuple(rows))
