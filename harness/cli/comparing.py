@@ -43,3 +43,41 @@ def compare_command(
         print_json(content)
     elif out is None:
         print(printable(to_markdown(run_tables(compared))), end="")
+
+
+def attribute_command(
+    pipeline: Annotated[Path, typer.Argument(help="Run of a card of family pipeline.")],
+    gold: Annotated[Path, typer.Argument(help="Run of its reasoner, or of it with table: given, on the true tables.")],
+    task: Annotated[str, typer.Option(help="The pipeline's task.")] = "chartqa",
+    gold_task: Annotated[str, typer.Option(help="The task with true tables.")] = "chartqa-gold-table",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary and every sample as JSON.")] = False,
+) -> None:
+    """Put the errors of a two-stage chart model down to reading the table or to reasoning on it."""
+    from harness.cli.output import number, print_json, print_table, printable
+    from harness.engine.two_stage import attribute_errors
+    from harness.store.runs import read_run
+
+    found = attribute_errors(read_run(pipeline), read_run(gold), task=task, gold_task=gold_task)
+    summary = found.summary.reset_index()
+    summary = summary.astype(object).where(summary.notna(), None)
+    rows = summary.to_dict("records")
+    if as_json:
+        samples = found.samples.astype(object).where(found.samples.notna(), None)
+        print_json({"signature": found.signature, "summary": rows, "samples": samples.to_dict("records")})
+        return
+    columns = [
+        ("outcome", "left"),
+        ("count", "right"),
+        ("share", "right"),
+        ("95 % interval", "left"),
+        ("table F1", "right"),
+    ]
+    lines = []
+    for row in rows:
+        ends = [number(row[end], "rate") for end in ("low", "high")] if row["low"] is not None else []
+        interval = f"[{', '.join(ends)}]" if ends else ""
+        share, f1 = number(row["share"], "rate"), number(row["mean_table_f1"], "rate")
+        lines.append([str(row["outcome"]), str(row["count"]), share, interval, f1])
+    print_table(f"{task}: reading or reasoning", columns, lines)
+    first = rows[0]
+    print(printable(f"{first['n_scored']}/{first['n_total']} samples scored in both runs; {found.signature}"))

@@ -26,6 +26,7 @@ app.command("run")(running.run_command)
 app.command("score")(scoring.score_command)
 app.command("rescore")(scoring.rescore_command)
 app.command("show")(scoring.show_command)
+app.command("attribute")(comparing.attribute_command)
 app.command("convert")(converting.convert_command)
 app.command("compare")(comparing.compare_command)
 

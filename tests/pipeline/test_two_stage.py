@@ -190,3 +190,24 @@ def test_real_classes_run_on_the_mini_charts_and_are_attributed(
     for n, row in found.samples.iterrows():
         ((_, read),) = json.loads(asked["steps"][n])
         assert row["table_f1"] == rms(read, json.loads(samples["metadata"][n])["table"]).f1
+
+
+def test_the_command_prints_outcomes_with_intervals(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli.main import main
+
+    def call(*more: str) -> str:
+        arguments = ["attribute", str(runs["two"].path), str(runs["mind"].path), *more]
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+        return capsys.readouterr().out
+
+    out = call()
+    assert all(name in out for name in OUTCOMES)
+    assert "4/5 samples scored in both runs" in out
+    content = json.loads(call("--json"))
+    assert [row["outcome"] for row in content["summary"]] == [*OUTCOMES, "unscored"]
+    assert [row["outcome"] for row in content["samples"]] == list(EXPECTED)
