@@ -65,3 +65,7 @@ class StoreError(HarnessError):
 
 class CompareError(HarnessError):
     """Runs that cannot stand in one table; every difference is named."""
+
+
+class NightlyError(HarnessError):
+    """A nightly configuration or an accepted baseline is unreadable, incomplete or names something that is not there."""

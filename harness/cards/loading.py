@@ -15,6 +15,8 @@ from harness.records import ModelSettings
 from harness.yaml_files import YamlDocument, checked, read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+IN_DATA = "data:"
+"""Beginning of a file name that is relative to the benchmarks' folder."""
 _PATHS = ("path", "font", "features", "labels", "tokenizer")
 """Options that name a file, relative to the card."""
 
@@ -39,11 +41,18 @@ class LoadedCard:
         """The resolved card as JSON types, for the record."""
         return self.card.model_dump(mode="json")
 
-    def settings(self, *, device: str = "auto", remote_code_commit: str | None = None) -> ModelSettings:
+    def settings(
+        self, *, device: str = "auto", remote_code_commit: str | None = None, data: Path | None = None
+    ) -> ModelSettings:
         """The `run:` part with defaults filled in.
 
+        Args:
+            device: where the model runs.
+            remote_code_commit: commit whose repository code may run.
+            data: folder of the benchmarks, for options such as `path: data:chartqa/answers.json`.
+
         Raises:
-            CardError: if the card has no `run:`, with its reason.
+            CardError: if the card has no `run:`, with its reason; or a file is named outside the benchmarks' folder.
         """
         run = self.card.run
         if run is None:
@@ -51,8 +60,9 @@ class LoadedCard:
         options = dict(run.options)
         for name in _PATHS:
             if isinstance(options.get(name), str):
-                options[name] = str((self.path.parent / str(options[name])).resolve())
-        inner = self.wrapped.settings(device=device, remote_code_commit=remote_code_commit) if self.wrapped else None
+                options[name] = self._file(str(options[name]), data)
+        passed: dict[str, Any] = {"device": device, "remote_code_commit": remote_code_commit, "data": data}
+        inner = self.wrapped.settings(**passed) if self.wrapped else None
         return ModelSettings(
             name=self.name,
             family=run.family,
@@ -67,11 +77,19 @@ class LoadedCard:
             allow_pickle=run.allow_pickle,
             remote_code_commit=remote_code_commit,
             inner=inner,
-            parts={
-                name: part.settings(device=device, remote_code_commit=remote_code_commit)
-                for name, part in self.parts.items()
-            },
+            parts={name: part.settings(**passed) for name, part in self.parts.items()},
         )
+
+    def _file(self, value: str, data: Path | None) -> str:
+        """A file's path: relative to the card, or below the benchmarks' folder where it begins with `data:`."""
+        if not value.startswith(IN_DATA):
+            return str((self.path.parent / value).resolve())
+        if data is None:
+            return value
+        place = (data / value.removeprefix(IN_DATA)).resolve()
+        if not place.is_relative_to(data.resolve()):
+            raise CardError(f"{self.path}: {value} leads out of the benchmarks' folder; name a file inside it")
+        return str(place)
 
 
 def _checkpoint(value: str | None, card: Path) -> str | None:

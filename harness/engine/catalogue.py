@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cards.loading import LoadedCard, card_files, load_card
+from harness.cards.loading import IN_DATA, LoadedCard, card_files, load_card
 from harness.errors import HarnessError
 from harness.tasks.loading import load_suite, load_task, suite_files, task_files
 
@@ -61,6 +61,9 @@ def _state(loaded: LoadedCard) -> tuple[str, str]:
     missing = [name for name in family.requires if importlib.util.find_spec(name) is None]
     if missing:
         return f"needs extra {family.extra}", f'pip install "vlm-harness[{family.extra}]" brings {", ".join(missing)}'
+    files = [value for value in settings.options.values() if isinstance(value, str) and value.startswith(IN_DATA)]
+    if files:
+        return "needs --data", f"reads {', '.join(f.removeprefix(IN_DATA) for f in files)} in the benchmarks' folder"
     try:
         family.identify(settings)
     except HarnessError as error:

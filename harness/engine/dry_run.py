@@ -63,7 +63,7 @@ def describe_run(
     for name in models:
         card = load_card(name, cards=cards)
         try:
-            plan = plan_model(card, loaded, tasks, card.settings(device=device))
+            plan = plan_model(card, loaded, tasks, card.settings(device=device, data=data))
         except (ModelError, CardError) as error:
             reports.append(ModelReport(card.name, 0, (), str(error)))
             continue

@@ -103,7 +103,11 @@ def run_suite(
     for position, card in enumerate(chosen):
         options.progress.model(card.name, position + 1, len(chosen))
         try:
-            settings = card.settings(device=device, remote_code_commit=remote_code_commit)
+            settings = card.settings(
+                device=device,
+                remote_code_commit=remote_code_commit,
+                data=Path(data) if data is not None else None,
+            )
             plan = plan_model(card, loaded, tasks, settings)
             runs.append(run_model(plan, loaded, options))
         except (ModelError, CardError) as error:

@@ -52,7 +52,10 @@ class PredictionFile(Model):
         options = checked_options(settings, PredictionOptions)
         path = Path(options.path).expanduser()
         if not path.is_file():
-            raise ModelError(f"{settings.name}: run.options.path: there is no file {path}; give a file of answers")
+            raise ModelError(
+                f"{settings.name}: run.options.path: there is no file {path}; give a file of answers, "
+                "and the benchmarks' folder with --data DIR where the name begins with data:"
+            )
         return options, path
 
     @classmethod

@@ -151,11 +151,13 @@ def test_closing_frees_the_weights(family: type[Model], given: ModelSettings) ->
     assert weights() is None
 
 
-def test_three_pictures_have_three_answers_to_one_question(case: str, model: Model) -> None:
+def test_three_pictures_have_three_answers_and_one_question_one(case: str, model: Model) -> None:
     assert isinstance(model, TransformersModel)
     batch = items(case)
     if not batch[0].images or not hasattr(model.model, "generate"):
-        pytest.skip("hears or reads, or has a few labels to answer with")
+        # it hears, or reads, or has a few labels: then one question asked twice has one answer
+        assert asked(model, batch[:1]) == asked(model, batch[:1])
+        return
     same = [ModelInput(batch[0].request, item.images) for item in batch[:3]]
     answers = asked(model, same)
     assert all(isinstance(answer, Generation) for answer in answers)

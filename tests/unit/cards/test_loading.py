@@ -160,3 +160,15 @@ def test_a_card_without_run_says_why_it_cannot_be_run(tmp_path: Path) -> None:
 def test_no_card_can_allow_remote_code(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="unknown field"):
         load_card(write(tmp_path, "c", "name: c\nrun: {family: llava, trust_remote_code: true}\n"))
+
+
+def test_a_file_of_the_benchmarks_folder_is_found_there_and_nowhere_else(tmp_path: Path) -> None:
+    text = 'name: c\nrun: {family: predictions, options: {path: "data:chartqa/answers.json"}}\n'
+    loaded = load_card(write(tmp_path, "c", text))
+    assert loaded.settings(data=tmp_path / "data").options["path"] == str(
+        tmp_path / "data" / "chartqa" / "answers.json"
+    )
+    assert loaded.settings().options["path"] == "data:chartqa/answers.json"
+    outside = load_card(write(tmp_path, "d", text.replace("name: c", "name: d").replace("chartqa/", "../../")))
+    with pytest.raises(CardError, match="leads out of the benchmarks' folder"):
+        outside.settings(data=tmp_path / "data")
