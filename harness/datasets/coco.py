@@ -1,4 +1,4 @@
-"""COCO captions: the official annotation files and Karpathy's `dataset_coco.json`.
+"""COCO captions: the official annotation files and Karpathy's `dataset_coco.json`; Flickr30k in Karpathy's form.
 
 An image's captions lie anywhere in the official file, so they are first put into a temporary SQLite table (on disk,
 deleted on closing) and then fetched image by image; memory holds ids only.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.datasets import json_files
@@ -23,6 +23,7 @@ TEXT_ONLY = "_text_only"
 """Ending of a split whose captions are those of a larger part of the same set, most of them without image."""
 _USUAL = ("karpathy-test", "val2017", "val2014", "karpathy-val", "test2017", "train2017", "train2014")
 _KARPATHY = "karpathy-"
+_KARPATHY_FILES = ("dataset_coco.json", "dataset_flickr30k.json")
 _VIEWS = ("captions", "retrieval")
 _CACHE_KIB = 8192
 
@@ -163,10 +164,13 @@ class CocoCaptions(FolderDataset):
             row = Row(values, f"{path.name} image {number}")
             if row.values.get("split") != part:
                 continue
-            image_id = row.text("cocoid") or f"row-{number}"
             name = row.file_name("filename")
+            # Flickr30k has no ids of its own: its pictures are called by them
+            own = PurePosixPath(name).stem if name and "cocoid" not in row.values else row.text("cocoid")
+            image_id = own or f"row-{number}"
             folder = row.file_name("filepath") if row.values.get("filepath") else ""
             places = [f"{folder}/{name}" if folder else name, f"images/{folder}/{name}" if folder else f"images/{name}"]
+            places.append(f"flickr30k-images/{name}")
             sentences = row.values.get("sentences")
             captions = [Row(s, row.where).optional("raw") for s in sentences] if isinstance(sentences, list) else []
             image = self.ref(*places) if name else None
@@ -199,7 +203,7 @@ def _official(root: Path) -> dict[str, Path]:
 
 
 def _karpathy_file(root: Path) -> Path | None:
-    places = (root / "dataset_coco.json", root / "annotations" / "dataset_coco.json")
+    places = (folder / name for name in _KARPATHY_FILES for folder in (root, root / "annotations"))
     return next((path for path in places if path.is_file()), None)
 
 

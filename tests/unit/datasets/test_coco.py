@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,21 @@ def test_a_file_unreadable_as_a_whole_is_named(tmp_path: Path, content: bytes, w
     write(tmp_path / "annotations/captions_val2017.json", content)
     with pytest.raises(DatasetError, match=f"captions_val2017.json.*{words}"):
         list(CocoCaptions(tmp_path).samples("val2017"))
+
+
+def test_flickr30k_in_karpathys_form_is_read_with_its_pictures_names_as_ids(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "flickr30k-images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "flickr30k-images" / "1007129816.jpg")
+    sentences = [{"raw": f"caption {k}", "tokens": ["caption", str(k)], "imgid": 0, "sentid": k} for k in range(5)]
+    images = [
+        {"sentids": [0, 1, 2, 3, 4], "imgid": 0, "sentences": sentences, "split": "test", "filename": "1007129816.jpg"}
+    ]
+    (tmp_path / "dataset_flickr30k.json").write_text(json.dumps({"images": images, "dataset": "flickr30k"}))
+    data = CocoCaptions(tmp_path)
+    (sample,) = data.samples("karpathy-test")
+    assert (sample.sample_id, len(sample.references), sample.problem) == ("1007129816", 5, None)
+    assert data.image_bytes(sample.images[0])
+    queries = list(CocoCaptions(tmp_path, {"view": "retrieval"}).samples("karpathy-test"))
+    assert len(queries) == 6
