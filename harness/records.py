@@ -296,6 +296,10 @@ class TaskPlan:
     breakdown: tuple[str, ...]
     subset: Mapping[str, Any]
     """`{}` for everything, `{"first": 100}`, or `{"sample": 100, "seed": 0, "stratify": "category"}`."""
+    variant_of: str = ""
+    """The task of the same suite that this one is a perturbed form of."""
+    option_order: int | None = None
+    """Seed of another order of the options; `None` keeps the order of the file."""
     image_steps: tuple[str, ...] = ()
     """What is done to the images before the model: `crop_margins`, `side_by_side` (joined where a model takes one),
     `no_images` (the question is put in words alone)."""

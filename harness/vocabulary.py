@@ -35,3 +35,19 @@ Fusion = Literal["deep", "early", "cross-attention", "none"]
 into a decoder, `none` for two towers or one modality."""
 
 Domain = Literal["general", "charts", "documents", "formulas", "speech", "synthetic", "text"]
+
+PERTURBATION_LEVELS = (1, 2, 3, 4, 5)
+"""How strongly an image is made worse; 1 is hardly seen."""
+
+IMAGE_STEPS: tuple[str, ...] = (
+    "crop_margins",
+    "side_by_side",
+    "no_images",
+    "grey",
+    *(
+        f"{kind}-{level}"
+        for kind in ("jpeg", "blur", "noise", "downscale", "rotate", "contrast")
+        for level in PERTURBATION_LEVELS
+    ),
+)
+"""What a task may do to its images before a model sees them."""

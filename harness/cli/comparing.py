@@ -81,3 +81,44 @@ def attribute_command(
     print_table(f"{task}: reading or reasoning", columns, lines)
     first = rows[0]
     print(printable(f"{first['n_scored']}/{first['n_total']} samples scored in both runs; {found.signature}"))
+
+
+def drops_command(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of a suite with perturbed tasks, such as `robustness`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what each perturbation costs a model, against the unchanged task of the same run."""
+    from harness.cli.output import print_json, print_table
+    from harness.compare.drops import drops
+    from harness.compare.words import probability, shown
+    from harness.store.runs import find_runs, read_run
+
+    found = {path: drops(read_run(path)) for given in runs for path in find_runs(given)}
+    if as_json:
+        print_json([drop for group in found.values() for drop in group])
+        return
+    columns = [
+        ("task", "left"),
+        ("change", "left"),
+        ("unchanged", "right"),
+        ("perturbed", "right"),
+        ("difference", "right"),
+        ("95 % interval", "left"),
+        ("p (Holm)", "right"),
+        ("n", "right"),
+    ]
+    for group in found.values():
+        rows = [
+            [
+                drop.variant_of,
+                drop.change,
+                shown(drop.unchanged, drop.unit),
+                shown(drop.perturbed, drop.unit),
+                shown(drop.difference, drop.unit, signed=True),
+                f"[{shown(drop.low, drop.unit, signed=True)}, {shown(drop.high, drop.unit, signed=True)}]",
+                probability(drop.p_holm).removeprefix("= "),
+                str(drop.n_units),
+            ]
+            for drop in group
+        ]
+        print_table(f"{group[0].model}: rates in points" if group else "nothing scored in both", columns, rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.engine.perturbations import PERTURBATIONS
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -70,4 +72,5 @@ STEPS: Mapping[str, Callable[[tuple[Image, ...]], tuple[Image, ...]]] = {
     "crop_margins": crop_margins,
     "side_by_side": side_by_side,
     "no_images": no_images,
+    **PERTURBATIONS,
 }

@@ -12,6 +12,7 @@ from harness.cards.loading import LoadedCard
 from harness.datasets.base import Dataset
 from harness.datasets.opening import open_dataset
 from harness.datasets.selection import select
+from harness.engine.option_order import reordered
 from harness.errors import CardError, DatasetError, SuiteError
 from harness.fingerprint import fingerprint
 from harness.metrics.base import Metric
@@ -39,8 +40,9 @@ class OpenTask:
 
     def samples(self) -> Iterator[Sample]:
         """The samples of the subset, in file order, read anew."""
-        split = self.loaded.task.split
-        return select(lambda: self.dataset.samples(split), self.subset)
+        task = self.loaded.task
+        chosen = select(lambda: self.dataset.samples(task.split), self.subset)
+        return chosen if task.option_order is None else (reordered(sample, task.option_order) for sample in chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ def _task_plan(task: OpenTask, settings: ModelSettings, family: type[Model], car
         metrics=tuple(spec.metrics),
         breakdown=tuple(spec.breakdown),
         subset=task.subset,
+        variant_of=spec.variant_of or "",
+        option_order=spec.option_order,
         image_steps=tuple(spec.image_steps),
         options=dict(spec.options),
     )

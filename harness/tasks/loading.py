@@ -6,7 +6,7 @@ A folder of suites holds `*.yaml` suites, and may hold `tasks/*.yaml` and `promp
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from harness.errors import SuiteError, UnknownNameError
 from harness.fingerprint import fingerprint
 from harness.records import GenerationSettings
 from harness.tasks.schema import Prompt, Suite, Task, TaskUse
-from harness.yaml_files import checked, read_yaml
+from harness.yaml_files import YamlDocument, checked, read_yaml
 
 _BUNDLED = Path(__file__).resolve().parent / "bundled"
 
@@ -141,7 +141,21 @@ def load_suite(name: str | Path, *, suites: Iterable[Path] = ()) -> LoadedSuite:
                 f'{where}: tasks.{position}: "{loaded.task.name}" is in the suite twice; give one a `name`'
             )
         tasks.append(loaded)
+    _check_variants(document, tasks)
     return LoadedSuite(suite, tuple(tasks), path.resolve())
+
+
+def _check_variants(document: YamlDocument, tasks: Sequence[LoadedTask]) -> None:
+    names = {loaded.task.name: loaded.task for loaded in tasks}
+    for position, loaded in enumerate(tasks):
+        base = loaded.task.variant_of
+        if base is not None and (base not in names or names[base].variant_of is not None):
+            where = document.where(("tasks", position))
+            unchanged = ", ".join(name for name, task in names.items() if task.variant_of is None)
+            raise SuiteError(
+                f'{where}: tasks.{position}.variant_of: no unchanged task "{base}" in this suite; add it, or name one '
+                f"of {unchanged}"
+            )
 
 
 def load_task(use: TaskUse | str, *, suites: Iterable[Path] = ()) -> LoadedTask:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from harness.records import AnswerBy
-from harness.vocabulary import TaskKind
+from harness.vocabulary import IMAGE_STEPS, TaskKind
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+
+
+def _known_step(name: str) -> str:
+    if name not in IMAGE_STEPS:
+        near = difflib.get_close_matches(name, IMAGE_STEPS, n=1, cutoff=0.5)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise ValueError(f'no image step named "{name}"; {hint}known: {", ".join(IMAGE_STEPS)}')
+    return name
+
+
+ImageStep = Annotated[str, AfterValidator(_known_step)]
 
 
 class Spec(BaseModel):
@@ -86,7 +98,11 @@ class Task(Spec):
     breakdown: list[Text] = []
     """Metadata fields whose values get rows of their own."""
     subset: Subset = Subset()
-    image_steps: list[Literal["crop_margins", "side_by_side", "no_images"]] = []
+    image_steps: list[ImageStep] = []
+    variant_of: Name | None = None
+    """The task of the same suite that this one is a perturbed form of; the drop from it is then reported."""
+    option_order: int | None = None
+    """Seed of another order of the options."""
     options: dict[str, Any] = {}
     """Options of the data set's reader."""
     main: bool = False
@@ -105,6 +121,9 @@ class TaskUse(Spec):
     answer_by: AnswerBy | None = None
     metrics: list[Text] | None = None
     options: dict[str, Any] | None = None
+    image_steps: list[ImageStep] | None = None
+    variant_of: Name | None = None
+    option_order: int | None = None
 
 
 class Suite(Spec):
