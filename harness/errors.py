@@ -68,4 +68,4 @@ class CompareError(HarnessError):
 
 
 class NightlyError(HarnessError):
-    """A nightly configuration or an accepted baseline is unreadable, incomplete or names something that is not there."""
+    """A nightly configuration or an accepted baseline is unreadable, incomplete or names what is not there."""
