@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,21 @@ from harness.stats.paired import mcnemar, paired_differences
 from harness.stats.power import smallest_detectable_difference
 from harness.store.runs import Run
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = (
+    "estimate",
+    "low",
+    "high",
+    "n_scored",
+    "n_total",
+    "n_clusters",
+    "unit",
+    "higher_is_better",
+    "method",
+    "reason",
+)
 RESAMPLES = 2000
 PERMUTATIONS = 10_000
 """Enough for a p-value below 5 % after correction over 400 pairs."""
@@ -91,6 +107,23 @@ class Comparison:
     mismatches: tuple[Mismatch, ...]
     missing: tuple[str, ...]
     baseline: str | None = None
+
+    def pair_frame(self) -> pd.DataFrame:
+        """One row for each pair, task and metric."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(pair) | {"differs": pair.differs} for pair in self.pairs])
+
+    def standing_frame(self) -> pd.DataFrame:
+        """One row for each model, task and metric: value, interval, counts, letters, ranks."""
+        import pandas as pd
+
+        rows = []
+        for standing in self.standings:
+            row = asdict(standing)
+            value = row.pop("value")
+            rows.append(row | {key: value[key] for key in _SHOWN})
+        return pd.DataFrame(rows)
 
 
 def compare(

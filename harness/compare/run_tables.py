@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from harness.compare.comparison import Comparison, Pair, Standing
+from harness.compare.ledger import ledger
 from harness.compare.tables import Cell, Row, Table
 from harness.compare.tables import Comparison as Tables
 from harness.compare.words import caveats, joined, overview, probability, shown
 from harness.records import MetricValue
+
+_BLINDS = ("blank-image", "shuffled-image")
 
 
 def run_tables(comparison: Comparison) -> Tables:
@@ -14,7 +17,8 @@ def run_tables(comparison: Comparison) -> Tables:
     tables = [_overview(comparison)]
     tables += [_metrics(comparison, task) for task in _tasks(comparison)]
     tables += [_pairs(comparison, main=True), _pairs(comparison, main=False)]
-    tables += [t for t in (_breakdown(comparison), _unparsed(comparison), _efficiency(comparison)) if t.rows]
+    tables += [_visual_gain(comparison), _breakdown(comparison), _unparsed(comparison), _efficiency(comparison)]
+    tables.append(_ledger(comparison))
     tables.append(_runs(comparison))
     models = ", ".join(dict.fromkeys(s.model for s in comparison.standings))
     return Tables(f"{comparison.runs[0].record.suite}: {models}", tuple(t for t in tables if t.rows))
@@ -125,6 +129,48 @@ def _named(comparison: Comparison) -> list[tuple[str, str, MetricValue]]:
         for task in run.record.tasks
         for value in task.values
     ]
+
+
+def _visual_gain(comparison: Comparison) -> Table:
+    """Score minus the score of the same model without the picture, where both ran."""
+    rows = []
+    for pair in comparison.pairs:
+        for model, control, sign in ((pair.first, pair.second, 1), (pair.second, pair.first, -1)):
+            kind = next((k for k in _BLINDS if control == f"{k}:{model}"), None)
+            if pair.main and kind is not None:
+                ends = sorted((sign * pair.low, sign * pair.high))
+                gain = shown(sign * pair.difference, pair.unit, signed=True)
+                interval = f"[{shown(ends[0], pair.unit, signed=True)}, {shown(ends[1], pair.unit, signed=True)}]"
+                texts = (gain, interval, probability(pair.p_holm).removeprefix("= "), str(pair.n_units))
+                rows.append(Row(f"{pair.task}, {pair.metric}: {model} against {kind}", tuple(map(Cell, texts))))
+    note = "What the picture is worth: the model minus the same model on a blank picture, or on another sample's."
+    return Table("Visual gain", ("gain", "95 % interval", "p (Holm)", "n"), tuple(rows), note)
+
+
+def _ledger(comparison: Comparison) -> Table:
+    rows = []
+    for run in comparison.runs:
+        for entry in ledger(run):
+            measured = "–"
+            if entry.measured is not None:
+                ends = (
+                    f" [{entry.low:.1f}, {entry.high:.1f}]" if entry.low is not None and entry.high is not None else ""
+                )
+                measured = f"{entry.measured:.1f}{ends}"
+            texts = (
+                "–" if entry.published is None else f"{entry.published:g}",
+                measured,
+                entry.status,
+                f"{entry.split}; {entry.protocol}",
+            )
+            source = f"{entry.source} (confidence {entry.confidence})"
+            heading = f"{entry.model}, {entry.benchmark}: {entry.metric}"
+            rows.append(Row(heading, (Cell(texts[0], (source,)), *map(Cell, texts[1:]))))
+    note = (
+        "Confidence A: read at the authors'; B: recalled and consistent with something read; C: recalled only, never "
+        "judged. Reproduced: within 0.5 points (CIDEr 1) on the whole split under the same protocol."
+    )
+    return Table("Published scores", ("published", "measured", "status", "published protocol"), tuple(rows), note)
 
 
 def _breakdown(comparison: Comparison) -> Table:
