@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.compare.comparison import Comparison, Pair, Standing
+from harness.compare.cost import cost
 from harness.compare.ledger import ledger
 from harness.compare.tables import Cell, Row, Table
 from harness.compare.tables import Comparison as Tables
@@ -228,9 +229,29 @@ def _efficiency(comparison: Comparison) -> Table:
         Row(name, tuple(Cell(_measured(values[m]), _origin(values[m])) if m in values else Cell("–") for m in models))
         for name, values in held.items()
     ]
-    return Table(
-        "Efficiency", models, tuple(rows), "Of the requests asked in this run; answers from the cache are left out."
+    costs = {names.get(run.record.run_id, ""): cost(run) for run in comparison.runs}
+    claims = {
+        "parameters (card)": {m: c.parameters for m, c in costs.items()},
+        "image tokens (card)": {m: c.image_tokens for m, c in costs.items()},
+        "multiply-adds a sample (estimated)": {m: c.multiply_adds for m, c in costs.items()},
+    }
+    for name, found in claims.items():
+        if any(number is not None for number in found.values()):
+            rows.append(Row(name, tuple(Cell(_large(found.get(m))) for m in models)))
+    note = (
+        "Times and memory of the requests asked in this run; answers from the cache are left out. Multiply-adds: "
+        "parameters of the language model times its tokens plus those of the vision encoder times its patches."
     )
+    return Table("Efficiency", models, tuple(rows), note)
+
+
+def _large(number: float | None) -> str:
+    if number is None:
+        return "–"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.0f}"
 
 
 def _measured(value: MetricValue) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.compare.comparison import compare
+from harness.compare.cost import cost
 from harness.compare.ledger import ledger
 from harness.compare.run_tables import run_tables
 from harness.engine.run import run_suite
@@ -109,3 +110,26 @@ def test_frames_have_a_row_for_every_pair_and_standing(tmp_path: Path) -> None:
     assert len(standings) == len(compared.standings) == 8
     assert {"difference", "low", "high", "p_holm", "differs"} <= set(pairs)
     assert {"model", "estimate", "low", "high", "n_scored", "letters", "rank_low"} <= set(standings)
+
+
+def test_multiply_adds_are_parameters_times_tokens_plus_the_patches(tmp_path: Path) -> None:
+    run = run_suite("smoke", ["majority-answer"], out=tmp_path, subset=Subset(first=3)).runs[0]
+    assert cost(run).multiply_adds is None
+
+    def fact(value: int) -> dict[str, int]:
+        return {"value": value}
+
+    vision = {"parameters": fact(1000), "input_px": fact(32), "patch_px": fact(8)}
+    architecture = {
+        "parameters": fact(5000),
+        "image_tokens": fact(16),
+        "language_model": {"parameters": fact(2000)},
+        "vision_encoder": vision,
+    }
+    frame = run.samples().assign(prompt_tokens=20.0, output_tokens=4.0)
+    made = replace(run, record=replace(run.record, card={"describe": {"architecture": architecture}}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "samples", lambda self: frame)
+        found = cost(made)
+    assert (found.parameters, found.image_tokens) == (5000, 16)
+    assert found.multiply_adds == 2000 * 24 + 1000 * 16
