@@ -230,7 +230,7 @@ def _efficiency(comparison: Comparison) -> Table:
         for name, values in held.items()
     ]
     costs = {names.get(run.record.run_id, ""): cost(run) for run in comparison.runs}
-    claims = {
+    claims: dict[str, dict[str, float | None]] = {
         "parameters (card)": {m: c.parameters for m, c in costs.items()},
         "image tokens (card)": {m: c.image_tokens for m, c in costs.items()},
         "multiply-adds a sample (estimated)": {m: c.multiply_adds for m, c in costs.items()},
