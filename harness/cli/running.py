@@ -54,7 +54,7 @@ def run_command(
     if dry_run:
         _print_plan(suite, names, data, subset, tuple(cards or ()), device, as_json)
         return
-    with _stopping() as stop:
+    with stopping() as stop:
         outcome = run_suite(
             suite,
             names,
@@ -84,7 +84,7 @@ def _batch_size(text: str) -> int | None:
 
 
 @contextmanager
-def _stopping() -> Iterator[list[int]]:
+def stopping() -> Iterator[list[int]]:
     """A list that is filled by the first Ctrl-C; the second one ends the program at once."""
     asked: list[int] = []
 

@@ -97,7 +97,7 @@ def test_every_harness_command_in_the_documents_exists(document: str) -> None:
         words = line.strip().removeprefix("$ ").split()
         if not words or words[0] != "harness" or len(words) < 2:
             continue
-        verb = [w for w in words[1:3] if w.isalpha()] if words[1] in ("cards", "data") else words[1:2]
+        verb = [w for w in words[1:3] if w.isalpha()] if words[1] in ("cards", "data", "baseline") else words[1:2]
         text = command(ROOT, *verb, "--help")
         for option in (w.split("=")[0] for w in words if w.startswith("--")):
             assert option in text, f"{document}: {line}: no option {option}"
