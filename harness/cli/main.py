@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import cards, comparing, converting, data, listing, nightly, running, scoring
+from harness.cli import cards, comparing, converting, data, listing, nightly, reporting, running, scoring
 from harness.version import __version__
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("drops")(comparing.drops_command)
 app.command("attribute")(comparing.attribute_command)
 app.command("convert")(converting.convert_command)
 app.command("compare")(comparing.compare_command)
+app.command("report")(reporting.report_command)
 app.command("nightly")(nightly.nightly_command)
 app.add_typer(nightly.baseline, name="baseline")
 app.command("history")(nightly.history_command)
