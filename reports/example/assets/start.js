@@ -1,0 +1,2 @@
+"use strict";
+harnessReport.start();
