@@ -12,6 +12,9 @@ def compare_command(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, or a folder of runs.")],
     baseline: Annotated[Path | None, typer.Option(help="Test only pairs with this run.")] = None,
     allow: Annotated[bool, typer.Option("--allow", help="Compare unlike runs, in marked columns.")] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="Largest difference that does not matter (0.02: two points of a rate).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; without it Markdown is printed.")] = None,
     formats: Annotated[str, typer.Option("--format", help="What to write: md,csv,tex,html,json.")] = "md,csv,tex,html",
     as_json: Annotated[bool, typer.Option("--json", help="Print the pairs and standings as JSON.")] = False,
@@ -26,7 +29,7 @@ def compare_command(
 
     paths = list(dict.fromkeys(path for given in runs for path in find_runs(given)))
     base = read_run(baseline) if baseline is not None else None
-    compared = compare([read_run(path) for path in paths], baseline=base, allow=allow)
+    compared = compare([read_run(path) for path in paths], baseline=base, allow=allow, margin=margin)
     content = {"standings": compared.standings, "pairs": compared.pairs, "missing": compared.missing}
     if out is not None:
         wanted = [name for name in formats.split(",") if name]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.cards.loading import LoadedCard, load_card
-from harness.cards.schema import Component, Describe, Fact, PublishedScore
+from harness.cards.schema import Component, Describe, Fact, ModelCard, PublishedScore
 from harness.compare.overlap import Overlap, benchmarks, overlaps
 from harness.compare.tables import Cell, Comparison, Row, Table
 from harness.compare.universality import Measured, measured, read_records
@@ -56,6 +56,20 @@ def compare_cards(
     ]
     title = " and ".join(d.title for _, d in described) if len(cards) == 2 else f"{len(cards)} models"
     return Comparison(f"Comparison of {title}", tuple(table for table in tables if table.rows))
+
+
+def card_tables(records: Sequence[RunRecord]) -> tuple[Table, ...]:
+    """The five points, the data overlap and the published scores of the cards that runs were made with.
+
+    Runs of cards without `describe:` have no column. The tables are empty where no card describes its model.
+    """
+    cards = [ModelCard.model_validate(record.card) for record in records]
+    loaded = {card.name: LoadedCard(card, Path(f"{card.name}.yaml")) for card in cards if card.describe is not None}
+    described = [(card, _described(card)) for card in loaded.values()]
+    if not described:
+        return ()
+    tables = (_five_points(described, list(records), ran=True), _overlap_table(described, ()))
+    return tuple(table for table in tables if table.rows)
 
 
 def _described(loaded: LoadedCard) -> Describe:

@@ -15,7 +15,7 @@ from harness.errors import CompareError
 from harness.metrics.base import MeanMetric, Metric
 from harness.records import MetricValue
 from harness.stats.multiplicity import benjamini_hochberg, holm, letters, rank_intervals
-from harness.stats.paired import mcnemar, paired_differences
+from harness.stats.paired import equivalence, mcnemar, paired_differences
 from harness.stats.power import smallest_detectable_difference
 from harness.store.runs import Run
 
@@ -72,6 +72,15 @@ class Pair:
     higher_is_better: bool
     unit: str
     method: str
+    margin: float | None = None
+    """Largest difference that does not matter, in the metric's own scale, where one was declared."""
+    p_equivalent: float | None = None
+    """Two one-sided tests that the difference lies within the margin, uncorrected; `None` for corpus metrics."""
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the two are as good as each other within the declared margin, at 5 %."""
+        return self.p_equivalent is not None and self.p_equivalent <= ALPHA
 
     @property
     def differs(self) -> bool:
@@ -134,6 +143,7 @@ def compare(
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+    margin: float | None = None,
 ) -> Comparison:
     """The runs compared on every task and metric that they have in common.
 
@@ -144,6 +154,8 @@ def compare(
         resamples: bootstrap corpora for intervals and ranks.
         permutations: exchanges of answers for the p-values.
         seed: of both.
+        margin: largest difference that does not matter, in the metrics' own scale (0.02 is two points of a rate): every
+            pair is then also tested for being as good as the other.
 
     Raises:
         CompareError: runs that are unlike, or a metric that this version defines otherwise.
@@ -154,7 +166,10 @@ def compare(
     aligned = align(chosen, allow=allow)
     names = _names(chosen)
     base = baseline.record.run_id if baseline is not None else None
-    raw = [(column, _column_pairs(column, names, base, resamples, permutations, seed)) for column in aligned.columns]
+    raw = [
+        (column, _column_pairs(column, names, base, resamples, permutations, seed, margin))
+        for column in aligned.columns
+    ]
     pairs = _corrected([pair for _, found in raw for pair in found])
     standings = [s for column, _ in raw for s in _standings(column, names, pairs, resamples, seed)]
     return Comparison(
@@ -195,7 +210,13 @@ def metric_of(column: Column) -> Metric:
 
 
 def _column_pairs(
-    column: Column, names: dict[str, str], baseline: str | None, resamples: int, permutations: int, seed: int
+    column: Column,
+    names: dict[str, str],
+    baseline: str | None,
+    resamples: int,
+    permutations: int,
+    seed: int,
+    margin: float | None,
 ) -> list[Pair]:
     metric = metric_of(column)
     wanted = [
@@ -204,10 +225,10 @@ def _column_pairs(
         if baseline is None or baseline in (column.runs[i], column.runs[j])
     ]
     if bool((column.scored == column.scored[0]).all()) and baseline is None:
-        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, permutations, seed)
+        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, permutations, seed, margin)
     found: list[Pair] = []
     for i, j in wanted:
-        found += _pairs(column, metric, names, [i, j], resamples, permutations, seed)
+        found += _pairs(column, metric, names, [i, j], resamples, permutations, seed, margin)
     return found
 
 
@@ -219,6 +240,7 @@ def _pairs(
     resamples: int,
     permutations: int,
     seed: int,
+    margin: float | None,
 ) -> list[Pair]:
     """All pairs among `members`, over the units that every one of them has scored."""
     both = np.asarray(column.scored[members].all(axis=0))
@@ -257,9 +279,18 @@ def _pairs(
                 higher_is_better=column.higher_is_better,
                 unit=column.unit,
                 method=found.method,
+                margin=margin,
+                p_equivalent=_equivalent(metric, statistics[a] - statistics[b], clusters, margin),
             )
         )
     return pairs
+
+
+def _equivalent(metric: Metric, difference: np.ndarray, clusters: Sequence[str], margin: float | None) -> float | None:
+    """p-value of "as good as" for a mean over units; corpus metrics have no per-unit difference to test."""
+    if margin is None or not isinstance(metric, MeanMetric):
+        return None
+    return equivalence(difference[:, 0], clusters, margin)
 
 
 def _verdicts(metric: Metric, statistics: np.ndarray) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.compare.cards import card_tables
 from harness.compare.comparison import Comparison, Pair, Standing
 from harness.compare.cost import cost
 from harness.compare.ledger import ledger
@@ -20,6 +21,7 @@ def run_tables(comparison: Comparison) -> Tables:
     tables += [_pairs(comparison, main=True), _pairs(comparison, main=False)]
     tables += [_visual_gain(comparison), _breakdown(comparison), _unparsed(comparison), _efficiency(comparison)]
     tables.append(_ledger(comparison))
+    tables += card_tables([run.record for run in comparison.runs])
     tables.append(_runs(comparison))
     models = ", ".join(dict.fromkeys(s.model for s in comparison.standings))
     return Tables(f"{comparison.runs[0].record.suite}: {models}", tuple(t for t in tables if t.rows))

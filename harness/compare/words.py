@@ -41,6 +41,12 @@ def sentence(pair: Pair) -> str:
             f"{n}{flips})."
         )
     low, high = (shown(end, pair.unit, signed=True) for end in (pair.low, pair.high))
+    if pair.equivalent and pair.margin is not None and pair.p_equivalent is not None:
+        return (
+            f"{pair.first} and {pair.second} are as good as each other within {shown(pair.margin, pair.unit)}{unit}: "
+            f"{shown(pair.difference, pair.unit, signed=True)}{unit} (95 % interval {low} to {high}, p of equivalence "
+            f"{probability(pair.p_equivalent)}, {n})."
+        )
     return (
         f"No difference found between {pair.first} and {pair.second}: {shown(pair.difference, pair.unit, signed=True)}"
         f"{unit} (95 % interval {low} to {high}, corrected p {probability(pair.p_holm)}, {n}). A true difference of "

@@ -4,7 +4,7 @@
     assets/                      style and scripts; nothing is fetched from elsewhere
     figures/                     SVG, each for light and for dark paper
     data/                        samples in chunks, loaded when they are looked at
-    images/                      small copies, named by the checksum of the original's bytes
+    images/                      small copies, named by the checksum of the original's bytes; drawn formulas
     report.json                  what the report was made from; its presence allows the folder to be written again
 
 What a model answered is data: templates escape it, scripts set it as text only, and the pages' content security policy
@@ -20,6 +20,7 @@ from pathlib import Path
 from harness.compare.comparison import Comparison, compare
 from harness.errors import StoreError
 from harness.report.figures import draw_figures
+from harness.report.formulas import Formulas
 from harness.report.pages import index_page, samples_page
 from harness.report.samples import write_samples
 from harness.report.thumbnails import Thumbnails
@@ -62,7 +63,8 @@ def build_report(
     shutil.copytree(_HERE / "assets", folder / "assets")
     names = run_names(compared)
     thumbnails = Thumbnails(folder / "images", Path(data) if data is not None else None)
-    browsed = write_samples(compared.runs, names, folder / "data", thumbnails)
+    formulas = Formulas(folder / "images")
+    browsed = write_samples(compared.runs, names, folder / "data", thumbnails, formulas)
     figures = draw_figures(compared, seconds_per_sample(compared.runs, names), folder / "figures")
     (folder / "index.html").write_text(index_page(compared, figures, browsed), encoding="utf-8", newline="\n")
     (folder / "samples.html").write_text(samples_page(compared, browsed), encoding="utf-8", newline="\n")

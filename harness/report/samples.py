@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.records import ImageRef, TaskPlan, TaskResult
+from harness.report.formulas import Formulas
 from harness.report.thumbnails import Thumbnails
 from harness.store.runs import Run
 
@@ -54,7 +55,9 @@ class _Answers:
         return units.get(sample_id) or (units.get(group) if group else None)
 
 
-def write_samples(runs: Sequence[Run], names: Mapping[str, str], folder: Path, thumbnails: Thumbnails) -> Browsed:
+def write_samples(
+    runs: Sequence[Run], names: Mapping[str, str], folder: Path, thumbnails: Thumbnails, formulas: Formulas
+) -> Browsed:
     """Write `index.js` and `TASK-CHUNK.js`; every task of any run is there, in the order of the runs.
 
     Args:
@@ -69,7 +72,7 @@ def write_samples(runs: Sequence[Run], names: Mapping[str, str], folder: Path, t
     tasks = []
     for number, (name, plan) in enumerate(plans.items()):
         answers = [_read(run, name, *frames) for run, frames in zip(runs, tables, strict=True)]
-        indexed, full = _task(plan, answers, rules, thumbnails)
+        indexed, full = _task(plan, answers, rules, thumbnails, formulas)
         tasks.append(indexed)
         for chunk, start in enumerate(range(0, len(full), CHUNK)):
             _write(folder / f"{number}-{chunk}.js", f"chunk({number},{chunk},", full[start : start + CHUNK])
@@ -112,7 +115,11 @@ def _signatures(result: TaskResult) -> dict[str, str]:
 
 
 def _task(
-    plan: TaskPlan, answers: Sequence[_Answers], rules: dict[str, int], thumbnails: Thumbnails
+    plan: TaskPlan,
+    answers: Sequence[_Answers],
+    rules: dict[str, int],
+    thumbnails: Thumbnails,
+    formulas: Formulas,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The task's part of the index, and its samples in full."""
     ids = list(dict.fromkeys(sample for run in answers for sample in run.samples))
@@ -154,7 +161,7 @@ def _task(
         index["best"].append(_alone(numbers, binary=binary, higher=higher))
         index["rules"].append([_rule(score, rules) for score in scores])
         index["fields"].append([categories[label] for label in _labels(row) if label in categories])
-        full.append(_full(plan, row, answers, scores, further, thumbnails))
+        full.append(_full(plan, row, answers, scores, further, thumbnails, formulas))
     return index, full
 
 
@@ -217,6 +224,7 @@ def _full(
     scores: Sequence[Mapping[str, Any] | None],
     metrics: Sequence[str],
     thumbnails: Thumbnails,
+    formulas: Formulas,
 ) -> dict[str, Any]:
     sample, group = str(row["sample_id"]), str(row["group"])
     prompts = list(dict.fromkeys(run.samples[sample]["prompt"] for run in answers if sample in run.samples))
@@ -224,12 +232,16 @@ def _full(
         _answer(run, sample, group, score, prompts, metrics) if sample in run.samples else None
         for run, score in zip(answers, scores, strict=True)
     ]
+    drawn = formulas.draw if plan.kind == "image-to-latex" else _not_drawn
+    for answer in filter(None, asked):
+        answer.update(_without_empty({"formula": drawn(answer.get("text"))}))
     return _without_empty(
         {
             "question": row["question"],
             "hint": row["hint"],
             "choices": list(row["choices"]),
             "references": list(row["references"]),
+            "formulas": [name for name in map(drawn, row["references"]) if name],
             "metadata": json.loads(row["metadata"]),
             "group": group,
             "base": next((s["sample_id"] for s in scores if s is not None and s["sample_id"] != sample), None),
@@ -240,6 +252,10 @@ def _full(
             "answers": asked,
         }
     )
+
+
+def _not_drawn(text: str | None) -> None:
+    """Answers of other tasks are no formulas."""
 
 
 def _images(

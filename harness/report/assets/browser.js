@@ -265,6 +265,7 @@ const harnessReport = (() => {
     if (row.choices) fact(facts, "options", listOf(row.choices, true));
     if (row.references) fact(facts, row.references.length > 1 ? "references" : "reference",
       row.references.length > 1 ? listOf(row.references) : row.references[0]);
+    (row.formulas || []).forEach((file) => fact(facts, "drawn", drawFormula(file, "the reference")));
     for (const [name, value] of Object.entries(row.metadata || {})) fact(facts, name, value);
     fact(facts, "group", row.group);
     if (row.base) {
@@ -289,6 +290,10 @@ const harnessReport = (() => {
     );
     byId("detail").scrollTop = 0;
     document.title = `${id}: ${task.name}`;
+  }
+
+  function drawFormula(file, what) {
+    return element("img", { class: "formula", src: `images/${file}`, loading: "lazy", alt: `${what}, drawn as a formula` });
   }
 
   function drawPictures(row) {
@@ -321,6 +326,7 @@ const harnessReport = (() => {
     if (answer.text === undefined) made.append(element("p", { class: "said empty" }, `no answer (${answer.failure || "unknown"})`));
     else if (answer.text === "") made.append(element("p", { class: "said empty" }, "empty answer"));
     else made.append(element("pre", { class: "said" }, answer.text));
+    if (answer.formula) made.append(drawFormula(answer.formula, "the answer"));
     const facts = element("dl", { class: "facts" });
     const rule = index.rules[task.rules[place][at]];
     fact(facts, "read as", answer.extracted ?? (rule && answer.text !== undefined && !row.base ? "the same text" : null));

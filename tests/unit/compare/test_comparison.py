@@ -194,3 +194,16 @@ def test_statistics_stand_in_the_order_of_the_units(go: Go) -> None:
 )
 def test_generation_classes(settings: GenerationSettings, name: str) -> None:
     assert generation_class(settings) == name
+
+
+def test_models_that_agree_are_as_good_as_each_other_within_a_margin(go: Go) -> None:
+    from harness.compare.words import sentence
+
+    one, same, other = go("one", says="0"), go("same", says="0"), go("other", says="1")
+    pairs = {(p.first, p.second): p for p in compare([one, same, other], margin=0.05).pairs if p.main}
+    assert pairs["one", "same"].equivalent
+    assert not pairs["one", "other"].equivalent
+    wide = next(p for p in compare([one, other], margin=0.5).pairs if p.main)
+    assert wide.equivalent
+    assert sentence(wide).startswith("one and other are as good as each other within 50.0 points: +0.0 points")
+    assert next(p for p in compare([one, same]).pairs if p.main).p_equivalent is None

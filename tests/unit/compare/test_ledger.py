@@ -133,3 +133,17 @@ def test_multiply_adds_are_parameters_times_tokens_plus_the_patches(tmp_path: Pa
         found = cost(made)
     assert (found.parameters, found.image_tokens) == (5000, 16)
     assert found.multiply_adds == 2000 * 24 + 1000 * 16
+
+
+def test_described_models_have_their_five_points_and_overlap_in_the_comparison() -> None:
+    from harness.cards.loading import load_card
+    from harness.compare.cards import card_tables
+
+    record = read_run(STORED).record
+    described = replace(record, card=load_card("llava-1.5-7b").content())
+    tables = {table.title: table for table in card_tables([described, record])}
+    assert len(tables) == 2
+    assert all(table.columns == ("llava-1.5-7b",) for table in tables.values())
+    assert "Architecture: fusion" in [row.heading for row in tables["Five points"].rows]
+    assert "COCO captions" in [row.heading for row in tables["What training showed of the benchmarks"].rows]
+    assert card_tables([record]) == ()
