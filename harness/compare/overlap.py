@@ -145,6 +145,24 @@ _HEARD = ("LibriSpeech",)
 """Benchmarks of sound, of which a crawl of pictures shows nothing."""
 
 
+_BENCHMARK_OF: dict[str, str] = {
+    "coco": "COCO captions",
+    "chartqa": "ChartQA",
+    "mmbench": "MMBench",
+    "scienceqa": "ScienceQA",
+    "nlvr2": "NLVR2",
+    "latex": "LaTeX formulas",
+    "librispeech": "LibriSpeech",
+}
+"""Registry name of a data set → the benchmark it is."""
+
+
+def seen_in_training(describe: Describe, dataset: str) -> list[Overlap]:
+    """What the card's training data is known to show of a data set; what merely cannot be excluded is left out."""
+    benchmark = _BENCHMARK_OF.get(dataset)
+    return _named(describe, benchmark) if benchmark is not None else []
+
+
 def benchmarks() -> list[str]:
     """Every benchmark that the table knows, sorted."""
     return sorted({known.benchmark for known in _KNOWN})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from harness.cards.schema import ModelCard
 from harness.compare.cards import card_tables
 from harness.compare.comparison import Comparison, Pair, Standing
 from harness.compare.cost import cost
 from harness.compare.ledger import ledger
+from harness.compare.overlap import seen_in_training
 from harness.compare.tables import Cell, Row, Table
 from harness.compare.tables import Comparison as Tables
 from harness.compare.words import caveats, joined, overview, probability, shown
-from harness.records import MetricValue
+from harness.records import MetricValue, RunRecord
 
 _BLINDS = ("blank-image", "shuffled-image")
 
@@ -59,6 +61,7 @@ def _overview(comparison: Comparison) -> Table:
 
 def _metrics(comparison: Comparison, task: str) -> Table:
     models = _models(comparison)
+    records = {run.record.run_id: run.record for run in comparison.runs}
     held: dict[str, dict[str, Standing]] = {}
     for standing in comparison.standings:
         if standing.task == task:
@@ -66,7 +69,9 @@ def _metrics(comparison: Comparison, task: str) -> Table:
     rows = []
     for metric, standings in held.items():
         unit = " (%)" if next(iter(standings.values())).value.unit == "rate" else ""
-        cells = tuple(_standing(standings[m]) if m in standings else Cell("–") for m in models)
+        cells = tuple(
+            _standing(standings[m], records[standings[m].run]) if m in standings else Cell("–") for m in models
+        )
         rows.append(Row(f"{metric}{unit}", cells))
     note = (
         "Value, 95 % interval, and letters: models that share a letter cannot be told apart. Below: rank interval, and "
@@ -75,15 +80,20 @@ def _metrics(comparison: Comparison, task: str) -> Table:
     return Table(task, models, tuple(rows), note)
 
 
-def _standing(standing: Standing) -> Cell:
+def _standing(standing: Standing, record: RunRecord) -> Cell:
     value = standing.value
+    describe = ModelCard.model_validate(record.card).describe
+    dataset = next(task.plan.dataset for task in record.tasks if task.plan.name == standing.task)
+    seen = seen_in_training(describe, dataset) if describe is not None else []
     rank = (
         str(standing.rank_low)
         if standing.rank_low == standing.rank_high
         else f"{standing.rank_low}–{standing.rank_high}"
     )
     lines = [f"{_estimate(value)} {standing.letters}", f"rank {rank}, {value.n_scored}/{value.n_total}"]
-    return Cell(joined([*lines, *(["not alike, see above"] if standing.marks else [])]), _origin(value))
+    lines += ["not alike, see above"] if standing.marks else []
+    lines += [f"seen in training: {overlap.text}" for overlap in seen[:1]]
+    return Cell(joined(lines), (*_origin(value), *(overlap.source for overlap in seen[:1])))
 
 
 def _pairs(comparison: Comparison, *, main: bool) -> Table:

@@ -147,3 +147,17 @@ def test_described_models_have_their_five_points_and_overlap_in_the_comparison()
     assert "Architecture: fusion" in [row.heading for row in tables["Five points"].rows]
     assert "COCO captions" in [row.heading for row in tables["What training showed of the benchmarks"].rows]
     assert card_tables([record]) == ()
+
+
+def test_a_value_on_what_training_showed_is_marked(tmp_path: Path) -> None:
+    from harness.cards.loading import load_card
+
+    outcome = run_suite("mini", ["majority-answer", "random-choice"], out=tmp_path, subset=Subset(first=4))
+    first = outcome.runs[0]
+    described = replace(first, record=replace(first.record, card=load_card("llava-1.5-7b").content()))
+    compared = compare([described, outcome.runs[1]], permutations=20, resamples=20)
+    tables = {table.title: table for table in run_tables(compared).tables}
+    seen, unseen = tables["coco-captions"].rows[0].cells
+    assert "seen in training: " in seen.text
+    assert "seen in training" not in unseen.text
+    assert all("seen in training" not in cell.text for row in tables["nlvr2"].rows for cell in row.cells)
