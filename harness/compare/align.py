@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import CompareError
 from harness.records import GenerationSettings, MetricValue, TaskPlan, TaskResult
 from harness.store.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,11 @@ def align(runs: Sequence[Run], *, allow: bool = False) -> Alignment:
         lines = "\n".join(f"- {mismatch}" for mismatch in mismatches)
         raise CompareError(f"these runs cannot be compared:\n{lines}\nrun them alike, or show them marked with --allow")
     columns: list[Column] = []
+    tables = {run.record.run_id: run.scores() for run in runs}
     for name in names:
         tasks = {i: results[i][name] for i in ids}
         marks = tuple(str(m) for m in mismatches if m.task == name)
-        made, lost = _columns(name, tasks, runs, marks)
+        made, lost = _columns(name, tasks, tables, marks)
         columns += made
         missing += lost
     return Alignment(tuple(runs), tuple(columns), tuple(mismatches), tuple(missing))
@@ -164,12 +169,11 @@ def _signatures(task: TaskResult) -> dict[str, str]:
 
 
 def _columns(
-    name: str, tasks: Mapping[str, TaskResult], runs: Sequence[Run], marks: tuple[str, ...]
+    name: str, tasks: Mapping[str, TaskResult], tables: Mapping[str, pd.DataFrame], marks: tuple[str, ...]
 ) -> tuple[list[Column], list[str]]:
     columns: list[Column] = []
     missing: list[str] = []
     first = next(iter(tasks.values()))
-    tables = {run.record.run_id: run.scores() for run in runs}
     for position, value in enumerate(v for v in first.values if v.subset == "all"):
         key = f"{value.metric}@{value.variant}"
         signatures = {i: _signatures(task).get(key) for i, task in tasks.items()}

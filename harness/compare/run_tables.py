@@ -7,7 +7,7 @@ from harness.compare.cards import card_tables
 from harness.compare.comparison import Comparison, Pair, Standing
 from harness.compare.cost import cost
 from harness.compare.ledger import ledger
-from harness.compare.overlap import seen_in_training
+from harness.compare.overlap import Overlap, seen_in_training
 from harness.compare.tables import Cell, Row, Table
 from harness.compare.tables import Comparison as Tables
 from harness.compare.words import caveats, joined, overview, probability, shown
@@ -61,7 +61,7 @@ def _overview(comparison: Comparison) -> Table:
 
 def _metrics(comparison: Comparison, task: str) -> Table:
     models = _models(comparison)
-    records = {run.record.run_id: run.record for run in comparison.runs}
+    seen = {run.record.run_id: _seen(run.record, task) for run in comparison.runs}
     held: dict[str, dict[str, Standing]] = {}
     for standing in comparison.standings:
         if standing.task == task:
@@ -69,9 +69,7 @@ def _metrics(comparison: Comparison, task: str) -> Table:
     rows = []
     for metric, standings in held.items():
         unit = " (%)" if next(iter(standings.values())).value.unit == "rate" else ""
-        cells = tuple(
-            _standing(standings[m], records[standings[m].run]) if m in standings else Cell("–") for m in models
-        )
+        cells = tuple(_standing(standings[m], seen[standings[m].run]) if m in standings else Cell("–") for m in models)
         rows.append(Row(f"{metric}{unit}", cells))
     note = (
         "Value, 95 % interval, and letters: models that share a letter cannot be told apart. Below: rank interval, and "
@@ -80,11 +78,15 @@ def _metrics(comparison: Comparison, task: str) -> Table:
     return Table(task, models, tuple(rows), note)
 
 
-def _standing(standing: Standing, record: RunRecord) -> Cell:
-    value = standing.value
+def _seen(record: RunRecord, task: str) -> list[Overlap]:
+    """What the card's training data showed of the task's data set, the surest entry alone."""
     describe = ModelCard.model_validate(record.card).describe
-    dataset = next(task.plan.dataset for task in record.tasks if task.plan.name == standing.task)
-    seen = seen_in_training(describe, dataset) if describe is not None else []
+    dataset = next((t.plan.dataset for t in record.tasks if t.plan.name == task), "")
+    return seen_in_training(describe, dataset)[:1] if describe is not None else []
+
+
+def _standing(standing: Standing, seen: list[Overlap]) -> Cell:
+    value = standing.value
     rank = (
         str(standing.rank_low)
         if standing.rank_low == standing.rank_high
@@ -92,8 +94,8 @@ def _standing(standing: Standing, record: RunRecord) -> Cell:
     )
     lines = [f"{_estimate(value)} {standing.letters}", f"rank {rank}, {value.n_scored}/{value.n_total}"]
     lines += ["not alike, see above"] if standing.marks else []
-    lines += [f"seen in training: {overlap.text}" for overlap in seen[:1]]
-    return Cell(joined(lines), (*_origin(value), *(overlap.source for overlap in seen[:1])))
+    lines += [f"seen in training: {overlap.text}" for overlap in seen]
+    return Cell(joined(lines), (*_origin(value), *(overlap.source for overlap in seen)))
 
 
 def _pairs(comparison: Comparison, *, main: bool) -> Table:

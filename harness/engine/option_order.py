@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from harness.engine.prompts import LETTERS
 from harness.records import Sample
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def reordered(sample: Sample, seed: int) -> Sample:
