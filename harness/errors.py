@@ -69,3 +69,7 @@ class CompareError(HarnessError):
 
 class NightlyError(HarnessError):
     """A nightly configuration or an accepted baseline is unreadable, incomplete or names what is not there."""
+
+
+class TrainingError(HarnessError):
+    """A recipe is wrong, or a training cannot start, go on or write its checkpoint; the file and field are named."""

@@ -110,6 +110,8 @@ class ModelSettings:
     """Commit whose repository code may run; set by the command line only, never by a card."""
     inner: ModelSettings | None = None
     """The wrapped model, for families that change what another model sees."""
+    sha256: str | None = None
+    """Hash that model.safetensors must have."""
     parts: Mapping[str, ModelSettings] = field(default_factory=dict)
     """The models that a family is made of, by their part in it: `{"reader": …, "reasoner": …}`."""
 

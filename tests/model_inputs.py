@@ -48,6 +48,7 @@ TEMPLATES = {
     "hubert": "",
     "mplug_caption": "",
     "mplug_vqa": "{}",
+    "wavelet": "{}",
     "qwen2": "{}",
     "gpt2": "Q: {} A:",
 }
@@ -85,6 +86,7 @@ FAMILIES = {
     "hubert": "speech",
     "mplug_caption": "mplug",
     "mplug_vqa": "mplug",
+    "wavelet": "wavelet",
     "qwen2": "text",
     "gpt2": "text",
 }

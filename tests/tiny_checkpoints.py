@@ -392,6 +392,16 @@ def _mplug(name: str) -> tuple[Any, Any]:
     return network, vocabulary
 
 
+WAVELET = {"wavelet": 1}
+"""Name → seed of the network in tests.tiny_wavelet."""
+
+
+def _wavelet() -> tuple[Any, Any]:
+    from tests import tiny_wavelet
+
+    return tiny_wavelet.wavelet()
+
+
 TEXT = {"qwen2": 1, "gpt2": 3}
 """Name → seed of the builders in tests.tiny_text."""
 
@@ -416,6 +426,7 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     **{name: partial(_generative, name) for name in GENERATIVE},
     **{name: partial(_encoder, name) for name in ENCODERS},
     **{name: partial(_mplug, name) for name in MPLUG},
+    "wavelet": _wavelet,
     **{name: partial(_text, name) for name in TEXT},
 }
 SEEDS = {
@@ -431,6 +442,7 @@ SEEDS = {
     **GENERATIVE,
     **ENCODERS,
     **MPLUG,
+    **WAVELET,
     **TEXT,
 }
 """Chosen so that the four test samples get four different answers."""

@@ -15,9 +15,11 @@ from harness.records import ModelSettings
 from harness.yaml_files import YamlDocument, checked, read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+ZOO = "zoo:"
+"""Beginning of a checkpoint that comes with the package."""
 IN_DATA = "data:"
 """Beginning of a file name that is relative to the benchmarks' folder."""
-_PATHS = ("path", "font", "features", "labels", "tokenizer")
+_PATHS = ("path", "font", "features", "labels", "tokenizer", "original_decoder")
 """Options that name a file, relative to the card."""
 
 
@@ -66,8 +68,9 @@ class LoadedCard:
         return ModelSettings(
             name=self.name,
             family=run.family,
-            checkpoint=_checkpoint(run.checkpoint, self.path),
+            checkpoint=checkpoint_place(run.checkpoint, self.path),
             revision=run.revision,
+            sha256=run.sha256,
             dtype=run.dtype,
             device=device,
             template=run.template,
@@ -81,7 +84,10 @@ class LoadedCard:
         )
 
     def _file(self, value: str, data: Path | None) -> str:
-        """A file's path: relative to the card, or below the benchmarks' folder where it begins with `data:`."""
+        """A file's path: relative to the card, below the benchmarks' folder where it begins with `data:`, or in the
+        package where it begins with `zoo:`."""
+        if value.startswith(ZOO):
+            return str(checkpoint_place(value, self.path))
         if not value.startswith(IN_DATA):
             return str((self.path.parent / value).resolve())
         if data is None:
@@ -92,10 +98,13 @@ class LoadedCard:
         return str(place)
 
 
-def _checkpoint(value: str | None, card: Path) -> str | None:
-    """A folder named by a dot, a slash or its existence beside the card becomes absolute; anything else is a hub id."""
+def checkpoint_place(value: str | None, card: Path) -> str | None:
+    """A folder named by a dot, a slash or its existence beside the card becomes absolute, and so does a checkpoint of
+    the package (`zoo:NAME`); anything else is a hub id."""
     if value is None:
         return None
+    if value.startswith(ZOO):
+        return str(_PACKAGE / "zoo" / value.removeprefix(ZOO))
     beside = (card.parent / Path(value).expanduser()).resolve()
     return str(beside) if value.startswith((".", "/", "~")) or beside.is_dir() else value
 

@@ -152,7 +152,10 @@ class Run(Spec):
     family: Text
     """Registry name of the model family."""
     checkpoint: Text | None = None
-    """A folder (relative to this file when it starts with a dot) or a hub id."""
+    """A folder (relative to this file when it starts with a dot), a hub id, or `zoo:NAME` for one that comes with the
+    package."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Hash of model.safetensors; another file is refused."""
     revision: Text | None = None
     """Commit of the hub repository; pin it for results that last."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -172,6 +175,45 @@ class Run(Spec):
     """Part → name of the card that plays it, for families made of several models: `{reader: deplot, reasoner: …}`."""
 
 
+class CurvePoint(Spec):
+    """One validation of a training."""
+
+    step: int
+    cpu_s: float
+    loss: float
+    """Mean training loss of the last steps."""
+    exact: float
+    """Share of held-out answers that were right, in [0, 1]."""
+
+
+class Trained(Spec):
+    """How `harness train` made the checkpoint."""
+
+    recipe: Text
+    recipe_fingerprint: Text
+    """Hash of everything in the recipe."""
+    seed: int
+    steps: int
+    """Steps made; fewer than the recipe's where it stopped early."""
+    step_kept: int
+    """The step whose weights are in the checkpoint: the best validated one."""
+    samples: int
+    data_sha256: Text
+    """Chained hash over every batch: two trainings saw the same data when it is equal."""
+    parameters: int
+    multiply_adds_per_sample: int
+    """Of forward and backward for one training example of the first batch."""
+    cpu_s: float
+    """Processor time with validation."""
+    wall_s: float
+    processor: str
+    versions: dict[str, str]
+    exact: float
+    """Held-out share of right answers of the kept step; it chose the step, so it is no test score."""
+    exact_n: int
+    curve: list[CurvePoint]
+
+
 class ModelCard(Spec):
     """One model."""
 
@@ -183,6 +225,8 @@ class ModelCard(Spec):
     run: Run | None = None
     why_no_run: Text | None = None
     """For a card without `run`: why no answers can be had."""
+    trained: Trained | None = None
+    """For a checkpoint of `harness train`."""
     takes_part: Literal["prediction-files", "description-only"] | None = None
     """For a card without `run`: compared by answers made elsewhere, or described only."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import cards, comparing, converting, data, listing, nightly, reporting, running, scoring
+from harness.cli import cards, comparing, converting, data, listing, nightly, reporting, running, scoring, training
 from harness.version import __version__
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(data.app, name="data")
 app.command("compare-cards")(cards.compare_command)
 app.command("list")(listing.list_command)
 app.command("run")(running.run_command)
+app.command("train")(training.train_command)
 app.command("score")(scoring.score_command)
 app.command("rescore")(scoring.rescore_command)
 app.command("show")(scoring.show_command)

@@ -50,7 +50,9 @@ def identity_digest(identity: ModelIdentity) -> str:
         if settings is None:
             return None
         inner, parts = bare(settings.inner), {name: bare(part) for name, part in settings.parts.items()}
-        return replace(settings, name="", template="", prompts={}, generation={}, device="", inner=inner, parts=parts)
+        return replace(
+            settings, name="", template="", prompts={}, generation={}, device="", sha256=None, inner=inner, parts=parts
+        )
 
     return fingerprint(replace(identity, settings=bare(identity.settings), warnings=()))
 

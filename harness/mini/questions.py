@@ -72,6 +72,14 @@ def compose(dice: Dice, kinds: Sequence[str] = ()) -> tuple[Layout, ChoiceQuesti
             return layout, made
 
 
+def about(dice: Dice, layout: Layout) -> ChoiceQuestion:
+    """A random question about a scene that is there already, of a kind that can be asked of it."""
+    while True:
+        made = _MAKERS[dice.pick(_MIX)](dice, layout)
+        if made is not None:
+            return made
+
+
 def _made(
     dice: Dice, kind: str, question: str, right: str, wrong: Sequence[str], category: str, hint: str = ""
 ) -> ChoiceQuestion:

@@ -78,6 +78,13 @@ def group(dice: Dice, sentences: int = 2) -> Group:
             return Group(tuple(pairs), tuple(s.sentence for s in kept), truth)
 
 
+def about(dice: Dice, pair: Pair) -> tuple[str, bool]:
+    """A random sentence about a pair that is there already, and whether it holds; for training, where the truth of a
+    sentence need not be balanced."""
+    statement = _statement(dice)
+    return statement.sentence, statement.holds(*pair)
+
+
 def _pair_with(dice: Dice, statement: Statement, truth: bool) -> Pair:
     while True:
         pair = (plan(dice), plan(dice))

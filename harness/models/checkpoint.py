@@ -120,7 +120,7 @@ def locate(settings: ModelSettings, *, needs_config: bool = True) -> Checkpoint:
         raise ModelError(f"{settings.name}: run.checkpoint is missing; give a folder or a hub id")
     folder = Path(given).expanduser()
     if folder.is_dir():
-        return _opened(settings, folder, None, needs_config)
+        return _expected(settings, _opened(settings, folder, None, needs_config))
     if folder.exists():
         raise ModelError(f"{settings.name}: checkpoint {given} is a file; give the folder with config.json in it")
     if folder.is_absolute() or given.startswith((".", "~")) or given.count("/") > 1:
@@ -129,6 +129,25 @@ def locate(settings: ModelSettings, *, needs_config: bool = True) -> Checkpoint:
     found = _opened(settings, snapshot, f"{given}@{snapshot.name}")
     _check_links(settings, snapshot)
     return found if settings.revision == snapshot.name else replace(found, warnings=(_unpinned(settings, snapshot),))
+
+
+def _expected(settings: ModelSettings, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, if its weights are those that the card names.
+
+    Raises:
+        ModelError: another file, damaged or of another training.
+    """
+    if settings.sha256 is None:
+        return checkpoint
+    file = checkpoint.weights[0]
+    status = file.stat()
+    found = _file_hash(file, status.st_size, status.st_mtime_ns)
+    if len(checkpoint.weights) > 1 or found != settings.sha256:
+        raise ModelError(
+            f"{settings.name}: {file} has SHA-256 {found[:12]}…, the card says {settings.sha256[:12]}…: the file is "
+            "damaged or of another training; install or train it again, or correct run.sha256"
+        )
+    return checkpoint
 
 
 def _unpinned(settings: ModelSettings, snapshot: Path) -> str:

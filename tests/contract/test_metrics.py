@@ -107,6 +107,7 @@ TRUTHS = _grouped(
 CASES: dict[str, tuple[Case, ...]] = {
     **dict.fromkeys(["bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l", "cider", "meteor", "spice"], CAPTIONS),
     "relaxed_accuracy": LABELS,
+    "exact_match": LABELS,
     "recall": RANKINGS,
     "answer_in_text": LABELS,
     **dict.fromkeys(["token_recall", "wer", "cer"], CAPTIONS),

@@ -13,13 +13,28 @@ from harness import registry
 from harness.errors import ModelError
 from harness.fingerprint import fingerprint
 from harness.models.base import Generation, Model, ModelInput
+from harness.models.pipeline import laid_out
 from harness.records import Capabilities, ModelIdentity, ModelSettings, Problem
 from tests.chat_server import ChatServer
-from tests.model_inputs import FAMILIES, GREEDY, candidates, examples, items, retrieval_queries, settings
+from tests.model_inputs import FAMILIES, GREEDY, candidates, examples, item, items, retrieval_queries, settings
 
 ANSWERS = ("blue bar", "three people", "france", "yes")
+TABLE_QUESTIONS = (
+    *("What is the value of tea?", "What is the sum of tea and milk?"),
+    *("Which item has the highest value?", "How many items are shown in the chart?"),
+)
 CONTROLS = ("majority-answer", "random-choice", "frequent-caption", "nearest-neighbour")
-CASES = (*FAMILIES, *CONTROLS, "ocr", "predictions", "blank-image", "shuffled-image", "openai", "pipeline")
+CASES = (
+    *FAMILIES,
+    *CONTROLS,
+    "ocr",
+    "predictions",
+    "blank-image",
+    "shuffled-image",
+    "openai",
+    "pipeline",
+    "table-rules",
+)
 
 
 def case_settings(case: str, folder: Path, checkpoints: dict[str, Path], url: str = "") -> ModelSettings:
@@ -72,6 +87,11 @@ def model(family: type[Model], given: ModelSettings) -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def batch(case: str) -> list[ModelInput]:
+    if case == "table-rules":
+        return [
+            item(number, laid_out("Entity | sales\ntea | 4\nmilk | 7", question), pictures=())
+            for number, question in enumerate(TABLE_QUESTIONS)
+        ]
     return items(case if case in (*FAMILIES, "ocr") else "llava")
 
 

@@ -1,0 +1,1 @@
+"""Wavelet captioners: front ends of wavelet coefficients (and their controls of patches) before a language model."""

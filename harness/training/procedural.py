@@ -1,0 +1,163 @@
+"""Endless training examples from the mini generator: scenes, questions, statements, charts and formulas.
+
+Streams of training, validation and test never meet: training is drawn from `(seed, step)`, validation from the
+generator's own `validation` stream, test from its `test` stream, and formulas are parted by content as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.mini import chart_questions, charts, formulas, questions, scenes, statements
+from harness.mini.streams import Dice
+from harness.training.examples import Example, Turn
+
+LETTERS = "ABCD"
+
+
+def options_line(options: Sequence[str]) -> str:
+    """The options of a question as the nano models read them: ` A. red B. blue …`."""
+    return "".join(f" {letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+
+
+def choice_turn(asked: questions.ChoiceQuestion) -> Turn:
+    """A question with its options, answered with the option's text."""
+    return Turn(f"{asked.question}{options_line(asked.options)}", asked.options[asked.answer])
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """Captions of scenes, and questions about them."""
+
+    captions: bool = True
+    questions: int = 0
+    """Questions about each picture beside the caption."""
+    caption_prompt: str = ""
+
+    def draw(self, rng: np.random.Generator, progress: float) -> Example:
+        """A scene with its caption and questions."""
+        dice = Dice(rng)
+        layout = scenes.plan(dice)
+        turns = [self._caption(layout)] if self.captions else []
+        turns += [choice_turn(self._question(dice, layout)) for _ in range(self.questions)]
+        return Example((scenes.render(layout),), tuple(turns), "scene")
+
+    def held_out(self, rng: np.random.Generator) -> Example:
+        """A caption or a question of one kind."""
+        dice = Dice(rng)
+        if self.captions and (not self.questions or dice.chance(0.5)):
+            layout = scenes.plan(dice)
+            return Example((scenes.render(layout),), (self._caption(layout),), "caption")
+        layout, asked = questions.compose(dice)
+        return Example((scenes.render(layout),), (choice_turn(asked),), asked.kind)
+
+    def texts(self) -> Sequence[str]:
+        """Captions and questions of two thousand scenes."""
+        rng = np.random.default_rng(0)
+        found = (self.draw(rng, 1.0) for _ in range(2000))
+        return [f"{turn.prompt} {turn.answer}" for example in found for turn in example.turns]
+
+    def _caption(self, layout: scenes.Layout) -> Turn:
+        first, *others = scenes.captions(layout)
+        return Turn(self.caption_prompt, first, tuple(others))
+
+    def _question(self, dice: Dice, layout: scenes.Layout) -> questions.ChoiceQuestion:
+        return questions.about(dice, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Sentences about two scenes, answered True or False."""
+
+    sentences: int = 1
+    """Sentences about each pair of pictures."""
+
+    def draw(self, rng: np.random.Generator, progress: float) -> Example:
+        """A pair with sentences; every sentence is true or false equally often."""
+        dice = Dice(rng)
+        made = statements.draw(rng)
+        turns = [self._turn(made.sentence, made.truth)]
+        turns += [self._turn(*statements.about(dice, made.layouts)) for _ in range(self.sentences - 1)]
+        return Example((made.left, made.right), tuple(turns), "statement")
+
+    def held_out(self, rng: np.random.Generator) -> Example:
+        """A pair with one sentence."""
+        made = statements.draw(rng)
+        return Example((made.left, made.right), (self._turn(made.sentence, made.truth),), "statement")
+
+    def texts(self) -> Sequence[str]:
+        """Two thousand sentences."""
+        rng = np.random.default_rng(0)
+        return [f"{s.turns[0].prompt} {s.turns[0].answer}" for s in (self.held_out(rng) for _ in range(2000))]
+
+    def _turn(self, sentence: str, truth: bool) -> Turn:
+        return Turn(sentence, str(truth))
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """Charts with their tables in the linear form of DePlot."""
+
+    prompt: str = ""
+    questions: int = 0
+
+    def draw(self, rng: np.random.Generator, progress: float) -> Example:
+        """A chart: two rows at first, up to three after 15 %, up to four after 30 % of the training."""
+        counts = (2,) if progress < 0.15 else (2, 3) if progress < 0.3 else (2, 3, 4)
+        return self._example(rng, counts)
+
+    def held_out(self, rng: np.random.Generator) -> Example:
+        """A chart of two to four rows."""
+        return self._example(rng, (2, 3, 4))
+
+    def texts(self) -> Sequence[str]:
+        """Tables and questions of two thousand charts."""
+        rng = np.random.default_rng(0)
+        found = (self._example(rng, (2, 3, 4)) for _ in range(2000))
+        return [f"{turn.prompt} {turn.answer}" for example in found for turn in example.turns]
+
+    def _example(self, rng: np.random.Generator, counts: tuple[int, ...]) -> Example:
+        chart = charts.draw(rng, counts)
+        turns = [Turn(self.prompt, linear_table(chart.plan))]
+        dice = Dice(rng)
+        for _ in range(self.questions):
+            asked = chart_questions.ask(dice, chart.plan, "human" if dice.chance(0.5) else "augmented")
+            turns.append(Turn(asked.query, asked.label))
+        return Example((chart.image,), tuple(turns), chart.plan.kind)
+
+
+def linear_table(chart: charts.Plan) -> str:
+    """A chart's table as DePlot writes it: cells parted by ` | `, rows by ` <0x0A> `."""
+    return " <0x0A> ".join(f"{a} | {b}" for a, b in charts.table(chart))
+
+
+@dataclass(frozen=True, slots=True)
+class Formulas:
+    """Formulas with their tokenised LaTeX."""
+
+    prompt: str = ""
+
+    def draw(self, rng: np.random.Generator, progress: float) -> Example:
+        """A training formula: at most five tokens at first, twelve from 30 % of the training on."""
+        return self._example(rng, "train", 5 + int(7 * min(1.0, progress / 0.3)))
+
+    def held_out(self, rng: np.random.Generator) -> Example:
+        """A validation formula of any length."""
+        return self._example(rng, "validation", formulas.MAX_TOKENS)
+
+    def texts(self) -> Sequence[str]:
+        """Two thousand training formulas, and every token."""
+        rng = np.random.default_rng(0)
+        found = (formulas.draw(rng, "train").latex for _ in range(2000))
+        return [*found, " ".join(formulas.TOKENS)]
+
+    def _example(self, rng: np.random.Generator, split: str, most: int) -> Example:
+        made = formulas.draw(rng, "train" if split == "train" else "validation", most)
+        return Example((made.image,), (Turn(self.prompt, made.latex),), f"{_bucket(len(made.latex.split()))} tokens")
+
+
+def _bucket(tokens: int) -> str:
+    return "1-5" if tokens <= 5 else "6-9" if tokens <= 9 else "10-12"

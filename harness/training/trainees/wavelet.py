@@ -1,0 +1,152 @@
+"""The project's own captioner in training: a wavelet (or patch) front end, an encoder and a small decoder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+
+from harness.cards.loading import checkpoint_place
+from harness.models.wavelet.checkpoint import DecoderConfig, WaveletConfig, read, read_config, write
+from harness.models.wavelet.design import Design
+from harness.models.wavelet.family import fitted
+from harness.models.wavelet.network import Captioner, Rows
+from harness.training.examples import Example
+from harness.training.trainee import Trainee, TraineeOptions
+from harness.training.vocabulary import END, PAD, START, learned
+
+
+class WaveletTraineeOptions(TraineeOptions):
+    """Sizes and design of the network."""
+
+    design: Design | None = Design()
+    height: int = Field(64, ge=8)
+    width_px: int = Field(64, ge=8)
+    fit: Literal["squash", "place"] = "squash"
+    max_images: int = Field(1, ge=1)
+    width: int = Field(128, ge=8)
+    heads: int = Field(4, ge=1)
+    decoder_layers: int = Field(4, ge=1)
+    positions: int = Field(96, ge=8)
+    vocabulary: int = Field(640, ge=64)
+    """Most entries of the vocabulary."""
+    frozen_decoder: str | None = None
+    """Folder of a checkpoint, or `zoo:NAME`, whose decoder and vocabulary are taken over and not trained."""
+    decoder_from: str | None = None
+    """The same, but the decoder is trained on."""
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """Prompts of the card, by task or question type."""
+
+
+class WaveletTrainee(Trainee):
+    """Front end, encoder and decoder."""
+
+    family: ClassVar[str] = "wavelet"
+    options_type: ClassVar[type[TraineeOptions]] = WaveletTraineeOptions
+    network: Captioner
+
+    def __init__(
+        self, options: WaveletTraineeOptions, config: WaveletConfig, network: Captioner, tokenizer: Any
+    ) -> None:
+        self.options = options
+        self.config = config
+        self.network = network
+        self.tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+
+    @classmethod
+    def made(cls, options: Any, texts: Sequence[str], measured: Sequence[Example]) -> WaveletTrainee:
+        """A fresh network, with the decoder of another checkpoint where the options name one."""
+        named = options.frozen_decoder or options.decoder_from
+        given = checkpoint_place(named, Path.cwd() / "recipe")
+        if given:
+            from transformers import PreTrainedTokenizerFast
+
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(given, local_files_only=True)
+        else:
+            tokenizer = learned(texts, options.vocabulary)
+        config = WaveletConfig(
+            design=options.design, height=options.height, width_px=options.width_px, fit=options.fit,
+            max_images=options.max_images, width=options.width, heads=options.heads,
+            decoder=DecoderConfig(
+                layers=options.decoder_layers, vocabulary=len(tokenizer), positions=options.positions
+            ),
+        )  # fmt: skip
+        network = Captioner.of(config)
+        if given:
+            network.decoder.load_state_dict(
+                read(Path(given), read_config(Path(given) / "config.json")).decoder.state_dict()
+            )
+            network.decoder.requires_grad_(options.frozen_decoder is None)
+        trainee = cls(options, config, network, tokenizer)
+        if network.eye is not None:
+            network.eye.front_end.measure(
+                trainee.pixels(list(chunk)).float() for chunk in _chunks([e for e in measured if e.images], 128)
+            )
+        return trainee
+
+    def loss(self, batch: Sequence[Example]) -> torch.Tensor:
+        """Mean cross-entropy over answers and their end tokens."""
+        seen = self.config.design is not None and any(e.images for e in batch)
+        counts = [len(e.images) if seen else 0 for e in batch]
+        return self.network.loss(self.pixels(batch).float() if seen else None, counts, self.rows(batch))
+
+    def pixels(self, batch: Sequence[Example]) -> torch.Tensor:
+        """All pictures of a batch in order, uint8 (images, channels, height, width)."""
+        grey = self.config.design is not None and self.config.design.colour == "grey"
+        planes = []
+        for picture in itertools.chain.from_iterable(e.images for e in batch):
+            right_size = picture.shape[:2] == (self.config.height, self.config.width_px)
+            if right_size and (picture.ndim == 2) == grey:
+                planes.append(picture[None] if grey else picture.transpose(2, 0, 1))
+            else:
+                planes.append(fitted(Image.fromarray(picture).convert("RGB"), self.config))
+        return torch.from_numpy(np.stack(planes))
+
+    def rows(self, batch: Sequence[Example]) -> Rows:
+        """The turns of each example side by side."""
+        made: list[tuple[list[int], list[int], list[int], list[int]]] = []
+        for example in batch:
+            row: tuple[list[int], list[int], list[int], list[int]] = ([], [], [], [])
+            for number, turn in enumerate(example.turns):
+                prompt = [START, *self._ids(turn.prompt)]
+                answer = [*self._ids(f" {turn.answer}"), END]
+                length = len(prompt) + len(answer) - 1
+                row[0].extend([*prompt, *answer[:-1]])
+                row[1].extend([-100] * (len(prompt) - 1) + answer)
+                row[2].extend([number] * length)
+                row[3].extend(range(length))
+            made.append(row)
+        longest = max(len(row[0]) for row in made)
+
+        def padded(part: int, value: int) -> torch.Tensor:
+            return torch.tensor([row[part] + [value] * (longest - len(row[part])) for row in made])
+
+        return Rows(padded(0, PAD), padded(1, -100), padded(2, -1), padded(3, 0))
+
+    def _ids(self, text: str) -> list[int]:
+        """Ids of a text, remembered where it is short enough to come again."""
+        known = self._known.get(text)
+        if known is None:
+            known = self.tokenizer(text, add_special_tokens=False).input_ids
+            if len(self._known) < 200_000:
+                self._known[text] = known
+        return known
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint in float16."""
+        write(folder, self.network, self.config, self.tokenizer)
+
+    def run_part(self) -> dict[str, Any]:
+        """The prompts of the recipe."""
+        return {"prompts": dict(self.options.prompts)} if self.options.prompts else {}
+
+
+def _chunks(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
+    return [examples[i : i + size] for i in range(0, len(examples), size)]
