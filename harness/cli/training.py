@@ -21,6 +21,7 @@ def train_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training that was begun in --out.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the tensor library.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -36,7 +37,7 @@ def train_command(
     from harness.training.train import train
 
     torch.set_num_threads(threads)
-    done = train(chosen, out, resume=resume, where=str(path), progress=Lines())
+    done = train(chosen, out, resume=resume, where=str(path), progress=Lines(), device=device)
     best = done.curve[-1] if not done.curve else max(done.curve, key=lambda p: (p.exact, -p.held_out_loss))
     if as_json:
         print_json({"card": str(done.card), "checkpoint": str(done.checkpoint), "kept": best, "curve": done.curve})

@@ -78,6 +78,7 @@ _PLACES: Mapping[str, _Places] = {
     "wav2vec2": _Places(audio=("wav2vec2",)),
     "hubert": _Places(audio=("hubert",)),
     "MplugNetwork": _Places(vision=("visual_encoder",), language=("text_encoder", "fusion_encoder", "text_decoder")),
+    "Captioner": _Places(vision=("eye",), language=("decoder",)),
     "whisper": _Places(audio=("model.encoder",), language=("model.decoder", "proj_out")),
 }
 

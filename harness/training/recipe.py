@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.cards.schema import Describe, Spec, Text
+from harness.cards.schema import Spec, Text
 from harness.errors import TrainingError, UnknownNameError
+from harness.fingerprint import fingerprint
+from harness.vocabulary import Domain, Fusion, TaskKind
 from harness.yaml_files import checked, read_yaml
 
 
@@ -57,6 +59,29 @@ class Validation(Spec):
     """Stop after so many validations without a better one; `null` never stops early."""
 
 
+class About(Spec):
+    """What the tables print of the model; counts of parameters, layers and examples are taken from the network and the
+    training."""
+
+    title: Text
+    vision_encoder: Text | None
+    """`null` for a model without eyes."""
+    input_px: int | None = None
+    """Side of the input, or the longer one."""
+    patch_px: int | None = None
+    """Side of the cell that a vector begins with."""
+    image_tokens: int | None = None
+    """Positions of one image in the language model."""
+    connector: Text | None = None
+    language_model: Text
+    fusion: Fusion
+    frozen: list[Text] = []
+    """Parts that are not trained."""
+    tasks: list[TaskKind]
+    domain: Domain = "synthetic"
+    limits: list[Text] = []
+
+
 class Recipe(Spec):
     """One training."""
 
@@ -74,8 +99,12 @@ class Recipe(Spec):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type of forward and backward; masters are float32. `auto` is bfloat16 where the processor multiplies it in
     hardware, float32 elsewhere."""
-    describe: Describe | None = None
-    """What the card's tables print; parameter counts are filled in from the network."""
+    about: About | None = None
+    """What the card's tables print."""
+
+    def identity(self) -> str:
+        """Hash of everything that decides what the training makes; words about it are left out."""
+        return fingerprint(self.model_dump(mode="json", exclude={"description", "about"}))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from harness.errors import TrainingError, UnknownNameError
-from harness.fingerprint import fingerprint
 from harness.training.card import write_card
 from harness.training.examples import Example, Source, batches
 from harness.training.progress import Progress, Silent
@@ -37,8 +36,8 @@ TRAINEES: Mapping[str, str] = {
     "mplug": "harness.training.trainees.mplug:MplugTrainee",
 }
 """Name in a recipe → class."""
-_MEASURED = 2048
-"""Training pictures that means and deviations are taken from."""
+_SAVING_SHARE = 0.05
+"""Most of the time that may go into writing states, whatever `save_every_s` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +52,31 @@ class Trained:
 
 def train(
     recipe: Recipe, out: Path, *, resume: bool = False, where: str = "recipe", progress: Progress | None = None,
-    save_every_s: float = 30.0,
+    save_every_s: float = 30.0, device: str = "cpu",
 ) -> Trained:  # fmt: skip
     """A checkpoint with its card in `out`.
 
     Args:
         out: a new or empty folder; with `resume`, one in which this recipe was begun.
         where: what an error message calls the recipe.
-        save_every_s: seconds between two states on disk; what was done since is done again after a kill.
+        save_every_s: seconds between two states on disk; what was done since is done again after a kill. Large states
+            are written less often, so that at most a twentieth of the time goes into them.
+        device: where the network is trained, such as `cuda`.
 
     Raises:
         TrainingError: the folder is in use for something else, the loss is no number, or the recipe is wrong.
     """
     shown = progress or Silent()
-    key = fingerprint(recipe.model_dump(mode="json"))
+    key = recipe.identity()
     source = mixture_of(recipe, where)
     trainee = made_trainee(recipe, source, where)
+    trainee.network.to(device)
     optimiser = made_optimiser(trainee, recipe)
     state = _opened(out, key, resume, trainee, optimiser)
     checkpoint = out / "checkpoint"
     settings = recipe.optimiser
     shown.begin(recipe.name, settings.steps, state.step)
-    last_saved, clock = time.monotonic(), _Clock(state)
+    last_saved, saving_s, clock = time.monotonic(), 0.0, _Clock(state)
     stopped = False
     cost = multiply_adds(trainee, next(batches(source, recipe.seed, settings.batch, 1)))
     for batch in batches(source, recipe.seed, settings.batch * settings.accumulate, settings.steps, state.step):
@@ -91,9 +93,11 @@ def train(
                 _publish(checkpoint)
             shown.validated(point)
             stopped = state.no_better_since(recipe.validation.patience)
-        if due or time.monotonic() - last_saved >= save_every_s:
+        begun = time.monotonic()
+        if due or stopped or begun - last_saved >= max(save_every_s, saving_s / _SAVING_SHARE):
             save_state(out, key, state, trainee, optimiser)
             last_saved = time.monotonic()
+            saving_s = last_saved - begun
         if stopped:
             break
     card = write_card(out, recipe, trainee, state, checkpoint, cost)
@@ -109,8 +113,8 @@ def made_trainee(recipe: Recipe, source: Source, where: str) -> Trainee:
         raise UnknownNameError.of("trainee", recipe.trainee, TRAINEES)
     module, _, name = TRAINEES[recipe.trainee].partition(":")
     kind: type[Trainee] = getattr(importlib.import_module(module), name)
-    rng = np.random.default_rng([recipe.seed, _MEASURED])
-    measured = [source.draw(rng, 1.0) for _ in range(_MEASURED)]
+    rng = np.random.default_rng([recipe.seed, kind.measured])
+    measured = [source.draw(rng, 1.0) for _ in range(kind.measured)]
     torch.manual_seed(recipe.seed)
     return kind.made(kind.checked(recipe.network, where), source.texts(), measured)
 

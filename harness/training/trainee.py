@@ -32,8 +32,15 @@ class Trainee(ABC):
     family: ClassVar[str]
     """Model family that reads what `save` writes."""
     options_type: ClassVar[type[TraineeOptions]] = TraineeOptions
+    measured: ClassVar[int] = 2048
+    """Training examples that `made` gets to measure means and deviations on."""
     network: torch.nn.Module
     """Every weight of the checkpoint; those with `requires_grad` are trained."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and where the tensors of a loss have to be."""
+        return next(self.network.parameters()).device
 
     @classmethod
     def checked(cls, options: Mapping[str, Any], where: str) -> TraineeOptions:

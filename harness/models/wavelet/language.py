@@ -469,11 +469,12 @@ class LanguageWavelet(Wavelet):
 
     def _processors(self, penalty: float) -> Any:
         """Rules over the tokens of the answer alone: the prompt has vectors without ids, of which they know nothing."""
-        from transformers.generation import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+        from transformers.generation import logits_process
 
+        library: Any = logits_process
         size = self.options.no_repeat_ngram_size
-        rules = [NoRepeatNGramLogitsProcessor(size)] if size else []
-        return rules if penalty == 1 else [RepetitionPenaltyLogitsProcessor(penalty), *rules]
+        rules = [library.NoRepeatNGramLogitsProcessor(size)] if size else []
+        return rules if penalty == 1 else [library.RepetitionPenaltyLogitsProcessor(penalty), *rules]
 
     def _criteria(self) -> Any:
         """A stop at the literal text that ends an answer; none where a token ends it."""

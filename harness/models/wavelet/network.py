@@ -151,6 +151,10 @@ class Rows:
     places: Tensor
     """(rows, text): position within the turn."""
 
+    def to(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(*(getattr(self, name).to(device) for name in ("ids", "targets", "turns", "places")))
+
 
 def turn_mask(turns: Tensor, seen: int, visible: Tensor | None = None) -> Tensor:
     """Boolean mask (rows, 1, seen + text, seen + text): causal, no turn sees another.

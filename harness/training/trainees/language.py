@@ -81,6 +81,7 @@ class LanguageTrainee(Trainee):
 
     family: ClassVar[str] = "wavelet"
     options_type: ClassVar[type[TraineeOptions]] = LanguageTraineeOptions
+    measured: ClassVar[int] = 128
     network: LanguageCaptioner
 
     def __init__(

@@ -31,8 +31,9 @@ from harness.training import vocabulary
 from harness.training.examples import Example
 from harness.training.trainee import Trainee, TraineeOptions
 
-_RESIDUAL = ("o_proj", "out_proj", "fc2", "down_proj", ".projection", "output.dense", "output_query.dense")
-"""Linear layers whose output is added to the stream."""
+_RESIDUAL = ("o_proj", "out_proj", "fc2", "down_proj", "projection", "output.dense", "output_query.dense")
+"""Linear layers whose first weights are divided by the root of the depth: those whose output is added to the stream, and
+BLIP-2's projection into the language model."""
 WORDS_STD, PLACES_STD = 0.06, 0.3
 
 
@@ -393,9 +394,6 @@ def visible(turns: torch.Tensor, prefix: int) -> torch.Tensor:
 def whitening(pixels: torch.Tensor, patch_px: int, floor: float) -> torch.Tensor:
     """The matrix whose rows turn a patch into components of about even variance, the strongest first.
 
-    Their variances add up to the number of pixels, as those of standardised pixels do, so that first weights and
-    position vectors keep their proportion.
-
     Args:
         pixels: (images, channels, side, side), standardised.
         floor: variance added to every component, as a share of their mean.
@@ -403,8 +401,6 @@ def whitening(pixels: torch.Tensor, patch_px: int, floor: float) -> torch.Tensor
     patches = nn.functional.unfold(pixels.float(), patch_px, stride=patch_px).transpose(1, 2).flatten(0, 1).double()
     patches = patches - patches.mean(0)
     variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
-    variances = variances.clamp_min(0)
-    scales = (variances + floor * variances.mean()) ** -0.5
-    scales *= (len(variances) / (variances * scales**2).sum()) ** 0.5
+    scales = (variances.clamp_min(0) + floor * variances.mean()) ** -0.5
     basis: torch.Tensor = (directions * scales).flip(1).T.float().contiguous()
     return basis

@@ -95,7 +95,8 @@ class WaveletTrainee(Trainee):
         """Mean cross-entropy over answers and their end tokens."""
         seen = self.config.design is not None and any(e.images for e in batch)
         counts = [len(e.images) if seen else 0 for e in batch]
-        return self.network.loss(self.pixels(batch).float() if seen else None, counts, self.rows(batch))
+        pixels = self.pixels(batch).to(self.device).float() if seen else None
+        return self.network.loss(pixels, counts, self.rows(batch).to(self.device))
 
     def pixels(self, batch: Sequence[Example]) -> torch.Tensor:
         """All pictures of a batch in order, uint8 (images, channels, height, width)."""

@@ -212,6 +212,13 @@ def test_whitening_evens_the_components_of_patches() -> None:
     assert torch.allclose(made.T @ made / len(made), torch.eye(48), atol=0.05)
 
 
+def test_whitening_with_a_floor_leaves_the_strongest_component_the_strongest() -> None:
+    pixels = torch.randn(64, 3, 8, 8).cumsum(2).cumsum(3)
+    patches = torch.nn.functional.unfold(pixels, 4, stride=4).transpose(1, 2).flatten(0, 1)
+    variances = ((patches - patches.mean(0)) @ whitening(pixels, 4, 0.1).T).var(0, correction=0)
+    assert bool((variances[:-1] >= variances[1:] - 1e-4).all())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"patch_px": 10}, "no multiple of patch_px"), ({"heads": 3}, "no multiple of heads"), ({"wide": 1}, "wide")],
