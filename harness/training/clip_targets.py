@@ -61,7 +61,7 @@ class Approximation:
 
 def approximate_clip(
     recipe: Recipe, out: Path, *, where: str = "recipe", progress: Progress | None = None
-) -> Approximation:  # fmt: skip
+) -> Approximation:
     """Train an embedder to the end of its recipe and measure it; writes `checkpoint/` and `results.json` in `out`.
 
     A training that was begun in `out` goes on.

@@ -75,11 +75,11 @@ class About(Spec):
     connector: Text | None = None
     language_model: Text
     fusion: Fusion
-    frozen: list[Text] = []
+    frozen: list[Text] = Field(default_factory=list)
     """Parts that are not trained."""
     tasks: list[TaskKind]
     domain: Domain = "synthetic"
-    limits: list[Text] = []
+    limits: list[Text] = Field(default_factory=list)
 
 
 class Recipe(Spec):

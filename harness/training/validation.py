@@ -13,7 +13,7 @@ from PIL import Image
 
 from harness import registry
 from harness.mini.streams import stream
-from harness.models.base import Generation, Model, ModelInput
+from harness.models.base import Model, ModelInput
 from harness.records import GenerationSettings, ModelSettings, Problem, Request
 from harness.training.examples import Example, Source
 from harness.training.recipe import Recipe
@@ -75,13 +75,9 @@ def answered(trainee: Trainee, folder: Path, recipe: Recipe, examples: Sequence[
     for start in range(0, len(examples), _BATCH):
         inputs = [_input(family, settings, e, start + k, most) for k, e in enumerate(examples[start : start + _BATCH])]
         for given in model.generate(model.prepare(inputs), most):
-            answers.append(None if isinstance(given, Problem) else _text(given))
+            answers.append(None if isinstance(given, Problem) else given.text)
     model.close()
     return answers
-
-
-def _text(given: Generation) -> str:
-    return given.text
 
 
 def _input(

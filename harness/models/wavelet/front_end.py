@@ -223,7 +223,7 @@ class BlockDiagonal(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Bands stay maps: fine ones are halved by a strided convolution and joined with the next level, up to the cells."""
+    """Bands stay maps: fine ones are halved by a strided convolution and joined with the next level, to the cells."""
 
     def __init__(self, design: Design, rows: int, columns: int, out: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from harness.training import vocabulary
-from harness.training.trainees.llava import (
+from harness.training.trainees.stock import (
     ATTENTION,
     StockOptions,
     StockTrainee,

@@ -89,9 +89,8 @@ class MplugTrainee(Trainee):
 
     def loss(self, batch: Sequence[Example]) -> Tensor:
         """Mean cross-entropy over the answer tokens, `[SEP]` included, of all turns of the batch."""
-        image = self.network.image_states(
-            self.pixels(example.images[0] for example in batch)
-        )  # (examples, patches + 1, width)
+        pixels = self.pixels(example.images[0] for example in batch).to(self.device)
+        image = self.network.image_states(pixels)  # (examples, patches + 1, width)
         turns = [(number, turn) for number, example in enumerate(batch) for turn in example.turns]
         total, tokens = image.new_zeros(()), 0
         for group in _by_length(turns):
@@ -112,11 +111,13 @@ class MplugTrainee(Trainee):
         longest = max(*asked.lengths, *answers.lengths)
         if longest > self.options.positions:
             raise TrainingError(f"a text has {longest} tokens and network.positions is {self.options.positions}")
-        index = torch.tensor([number for number, _ in turns])
-        context = self.network.decoder_context(image[index], asked.ids, asked.mask)
+        index = torch.tensor([number for number, _ in turns], device=image.device)
+        ids, mask = asked.ids.to(image.device), asked.mask.to(image.device)
+        context = self.network.decoder_context(image[index], ids, mask)
         # Padding is on the right, where the causal mask keeps it from every token that counts.
-        logits = self.network.text_decoder(answers.ids[:, :-1], context)
-        return logits, answers.ids[:, 1:].masked_fill(answers.mask[:, 1:] == 0, _IGNORED)
+        written = answers.ids.to(image.device)
+        logits = self.network.text_decoder(written[:, :-1], context)
+        return logits, written[:, 1:].masked_fill(answers.mask[:, 1:].to(image.device) == 0, _IGNORED)
 
     def pixels(self, images: Iterable[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
         """Pictures as the family makes them, (images, 3, side, side); those of the right size are not resized."""

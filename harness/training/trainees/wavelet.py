@@ -19,7 +19,8 @@ from harness.models.wavelet.family import fitted
 from harness.models.wavelet.network import Captioner, Rows
 from harness.training.examples import Example
 from harness.training.trainee import Trainee, TraineeOptions
-from harness.training.vocabulary import END, PAD, START, learned
+from harness.training.turns import rows_of
+from harness.training.vocabulary import learned
 
 
 class WaveletTraineeOptions(TraineeOptions):
@@ -112,24 +113,7 @@ class WaveletTrainee(Trainee):
 
     def rows(self, batch: Sequence[Example]) -> Rows:
         """The turns of each example side by side."""
-        made: list[tuple[list[int], list[int], list[int], list[int]]] = []
-        for example in batch:
-            row: tuple[list[int], list[int], list[int], list[int]] = ([], [], [], [])
-            for number, turn in enumerate(example.turns):
-                prompt = [START, *self._ids(turn.prompt)]
-                answer = [*self._ids(f" {turn.answer}"), END]
-                length = len(prompt) + len(answer) - 1
-                row[0].extend([*prompt, *answer[:-1]])
-                row[1].extend([-100] * (len(prompt) - 1) + answer)
-                row[2].extend([number] * length)
-                row[3].extend(range(length))
-            made.append(row)
-        longest = max(len(row[0]) for row in made)
-
-        def padded(part: int, value: int) -> torch.Tensor:
-            return torch.tensor([row[part] + [value] * (longest - len(row[part])) for row in made])
-
-        return Rows(padded(0, PAD), padded(1, -100), padded(2, -1), padded(3, 0))
+        return rows_of(batch, self._ids)
 
     def _ids(self, text: str) -> list[int]:
         """Ids of a text, remembered where it is short enough to come again."""

@@ -117,7 +117,8 @@ class WaveletClipTrainee(Trainee):
     def loss(self, batch: Sequence[Example]) -> Tensor:
         """1 - cosine between the two embeddings, the mean over all pictures of the batch."""
         pictures = list(itertools.chain.from_iterable(e.images for e in batch))
-        return 1 - (self.network(self.pixels(pictures)) * self.targets(pictures)).sum(-1).mean()
+        cosines: Tensor = (self.network(self.pixels(pictures)) * self.targets(pictures)).sum(-1)
+        return 1 - cosines.mean()
 
     def targets(self, pictures: Sequence[Pixels]) -> Tensor:
         """CLIP's embeddings (pictures, dimensions) of length 1."""
@@ -155,6 +156,7 @@ def loaded_clip(place: str) -> Clip:
             f"{error}; any CLIP of transformers will do, such as "
             "`hf download openai/clip-vit-base-patch32 --local-dir FOLDER` with clip: FOLDER"
         ) from error
+    assert isinstance(clip, Clip)
     clip.model.requires_grad_(False)
     return clip
 
