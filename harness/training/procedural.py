@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.mini import chart_questions, charts, formulas, questions, scenes, statements
+from harness.mini import chart_questions, charts, formulas, scenes, statements
+from harness.mini.questions import ChoiceQuestion, about, compose
 from harness.mini.streams import Dice
 from harness.training.examples import Example, Turn
 
@@ -23,7 +24,7 @@ def options_line(options: Sequence[str]) -> str:
     return "".join(f" {letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
-def choice_turn(asked: questions.ChoiceQuestion) -> Turn:
+def choice_turn(asked: ChoiceQuestion) -> Turn:
     """A question with its options, answered with the option's text."""
     return Turn(f"{asked.question}{options_line(asked.options)}", asked.options[asked.answer])
 
@@ -51,7 +52,7 @@ class Scenes:
         if self.captions and (not self.questions or dice.chance(0.5)):
             layout = scenes.plan(dice)
             return Example((scenes.render(layout),), (self._caption(layout),), "caption")
-        layout, asked = questions.compose(dice)
+        layout, asked = compose(dice)
         return Example((scenes.render(layout),), (choice_turn(asked),), asked.kind)
 
     def texts(self) -> Sequence[str]:
@@ -64,8 +65,8 @@ class Scenes:
         first, *others = scenes.captions(layout)
         return Turn(self.caption_prompt, first, tuple(others))
 
-    def _question(self, dice: Dice, layout: scenes.Layout) -> questions.ChoiceQuestion:
-        return questions.about(dice, layout)
+    def _question(self, dice: Dice, layout: scenes.Layout) -> ChoiceQuestion:
+        return about(dice, layout)
 
 
 @dataclass(frozen=True, slots=True)

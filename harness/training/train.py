@@ -121,7 +121,8 @@ def made_trainee(recipe: Recipe, source: Source, where: str) -> Trainee:
 
 def made_optimiser(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW with decay on matrices alone."""
-    decayed, others = [], []
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, weight in trainee.network.named_parameters():
         if weight.requires_grad:
             (others if trainee.no_decay(name, weight) else decayed).append(weight)

@@ -35,7 +35,8 @@ def learned(texts: Iterable[str], size: int = 640) -> Any:
     )
     tokenizer.train_from_iterator((text.replace(_LINE_END, "") for text in texts), trainer)
     tokenizer.add_tokens([AddedToken(_LINE_END, normalized=False, special=False)])
-    return PreTrainedTokenizerFast(
+    wrapped: Any = PreTrainedTokenizerFast
+    return wrapped(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
         additional_special_tokens=["<image>"], clean_up_tokenization_spaces=False,
     )  # fmt: skip

@@ -91,7 +91,7 @@ class Design(BaseModel):
     @property
     def features(self) -> int:
         """Features of a token: as many as pixels and channels in its cell."""
-        return self.channels * 4**self.levels
+        return int(self.channels * 4**self.levels)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of tokens of an image.

@@ -101,7 +101,7 @@ class FrontEnd(nn.Module):
             return
         if self.design.normalise == "level":
             sizes = [self.design.features] if self.design.wavelet is None else list(self.design.group_sizes())
-            parts = deviation.split(sizes) if self.design.projection != "conv" else [deviation]
+            parts = torch.split(deviation, sizes) if self.design.projection != "conv" else [deviation]
             deviation = torch.cat([p.square().mean().sqrt().expand_as(p) for p in parts])
         self.offset.copy_(mean)
         self.gain.copy_(1 / deviation.clamp(min=_SD_FLOOR * deviation.median()))
@@ -241,13 +241,14 @@ class Pyramid(nn.Module):
         """(batch, tokens, features of layout `block`) → (batch, tokens, out)."""
         hidden = None
         for level, (step, group) in enumerate(
-            zip(self.steps, features.split(self._design.group_sizes(), -1), strict=True), 1
+            zip(self.steps, torch.split(features, list(self._design.group_sizes()), -1), strict=True), 1
         ):
             side = 2 ** (self._design.levels - level)
             maps = maps_of(group, self._rows, self._columns, side)
             hidden = step(maps if hidden is None else torch.cat([functional.gelu(hidden), maps], dim=1))
         assert hidden is not None
-        return hidden.flatten(2).mT
+        tokens: Tensor = hidden.flatten(2).mT
+        return tokens
 
 
 def maps_of(group: Tensor, rows: int, columns: int, side: int) -> Tensor:

@@ -90,7 +90,7 @@ class Eye(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(images, channels, height, width) of 0 to 255 → (images, tokens, width)."""
-        vectors = self.front_end(pixels)
+        vectors: Tensor = self.front_end(pixels)
         if self.places is not None:
             vectors = self.places(vectors)
         for block in self.blocks:
