@@ -249,12 +249,11 @@ class Wavelet(Model):
         if not prepared.items:
             return prepared.merged([])
         names = [item.request.sample_id for item in prepared.items]
-        room = self.config.decoder.positions - max(map(len, prepared.prompts))
         with library_errors(self.family, names):
             pixels = None if prepared.pixels is None else prepared.pixels.to(self.device).float()
             answers = greedy(
                 self.network, pixels, prepared.counts, prepared.prompts, end=self.tokenizer.eos_token_id,
-                pad=self.tokenizer.pad_token_id, least=settings.min_new_tokens, most=min(settings.max_new_tokens, room),
+                pad=self.tokenizer.pad_token_id, least=settings.min_new_tokens, most=settings.max_new_tokens,
             )  # fmt: skip
         with self._lock:
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers]

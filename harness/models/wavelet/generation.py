@@ -35,9 +35,10 @@ def greedy(
         pixels: (images, channels, height, width), the images of all rows in order; `None` where no row has one.
         counts: images of each row.
         prompts: ids of each prompt, start token included.
-        least, most: tokens of an answer; `end` is not taken before `least`.
+        least, most: tokens of an answer; `end` is not taken before `least`. An answer also ends where prompt and answer
+            fill the decoder's positions.
     """
-    device = network.decoder.positions.device
+    device, room = network.decoder.positions.device, network.decoder.positions.shape[0]
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), pad, device=device)
     real = torch.zeros(len(prompts), longest, dtype=torch.bool, device=device)
@@ -61,7 +62,11 @@ def greedy(
         token = logits.argmax(-1)
         for row, value in zip(going, token.tolist(), strict=True):
             answers[row].append(value)
-        rest = [k for k, row in enumerate(going) if answers[row][-1] != end]
+        rest = [
+            k
+            for k, row in enumerate(going)
+            if answers[row][-1] != end and len(prompts[row]) + len(answers[row]) <= room
+        ]
         if not rest or number + 1 == most:
             break
         if len(rest) < len(going):
