@@ -103,7 +103,10 @@ class Charts:
     """Charts with their tables in the linear form of DePlot."""
 
     prompt: str = ""
+    labels: bool = False
+    """Also ask for the labels alone: words are what a small reader learns last."""
     questions: int = 0
+    """Questions about each chart, answered from the picture."""
 
     def draw(self, rng: np.random.Generator, progress: float) -> Example:
         """A chart: two rows at first, up to three after 15 %, up to four after 30 % of the training."""
@@ -123,6 +126,8 @@ class Charts:
     def _example(self, rng: np.random.Generator, counts: tuple[int, ...]) -> Example:
         chart = charts.draw(rng, counts)
         turns = [Turn(self.prompt, linear_table(chart.plan))]
+        if self.labels:
+            turns.append(Turn("labels", " | ".join(chart.plan.labels)))
         dice = Dice(rng)
         for _ in range(self.questions):
             asked = chart_questions.ask(dice, chart.plan, "human" if dice.chance(0.5) else "augmented")

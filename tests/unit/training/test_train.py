@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -23,7 +24,7 @@ from harness.training.progress import Silent
 from harness.training.recipe import Recipe, read_recipe
 from harness.training.sources import mixture_of
 from harness.training.state import Point, State
-from harness.training.train import multiply_adds, rate, train
+from harness.training.train import made_trainee, multiply_adds, rate, train
 from tests.unit.training.making import TINY_NETWORK, recipe
 
 
@@ -185,13 +186,9 @@ def test_a_frozen_decoder_is_that_of_the_other_checkpoint_after_the_training(tmp
 
 
 def test_several_turns_at_once_give_the_loss_of_each_alone() -> None:
-    from harness.training.train import made_trainee
-
     chosen = recipe(data=[{"source": "scenes", "options": {"questions": 2}}])
     source = mixture_of(chosen, "test")
     trainee = made_trainee(chosen, source, "test")
-    import numpy as np
-
     example = source.draw(np.random.default_rng(3), 1.0)
     together = float(trainee.loss([example]).detach())
     total, tokens = 0.0, 0
@@ -205,8 +202,6 @@ def test_several_turns_at_once_give_the_loss_of_each_alone() -> None:
 
 
 def test_a_part_that_joins_late_is_not_drawn_before() -> None:
-    import numpy as np
-
     chosen = recipe(data=[{"source": "scenes", "end": 0.5}, {"source": "charts", "begin": 0.5}])
     source = mixture_of(chosen, "test")
     kinds = {source.draw(np.random.default_rng(k), 0.2).kind for k in range(20)}
@@ -223,6 +218,13 @@ def test_an_unknown_field_of_the_network_is_named_with_its_file(tmp_path: Path) 
     wrong = recipe(network={**TINY_NETWORK, "wdth": 3})
     with pytest.raises(TrainingError, match=r"mine\.yaml: network\.wdth"):
         train(wrong, tmp_path / "one", where="mine.yaml")
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_cuda_device_gives_a_card_that_answers_on_the_cpu(tmp_path: Path) -> None:
+    done = train(recipe(), tmp_path / "one", device="cuda")
+    outcome = run_suite("smoke", [str(done.card)], out=tmp_path / "results", device="cpu")
+    assert outcome.runs[0].record.tasks[0].n_answered > 0
 
 
 def test_recipes_are_compared_by_everything_in_them() -> None:
