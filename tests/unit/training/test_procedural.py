@@ -1,4 +1,4 @@
-"""The endless sources: answers that are true of the pictures, curricula, held-out sides, and the words as a run asks."""
+"""The endless sources: answers that are true of the pictures, curricula, held-out sides, words as a run has them."""
 
 from __future__ import annotations
 
