@@ -80,15 +80,15 @@ class Chart:
     plan: Plan
 
 
-def draw(rng: np.random.Generator, counts: tuple[int, ...] = (2, 3, 4)) -> Chart:
-    """A random chart whose number of rows is one of `counts`, each within 2..4; about 0.2 ms."""
-    made = plan(Dice(rng), counts)
+def draw(rng: np.random.Generator, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Chart:
+    """A random chart of one of `kinds` whose number of rows is one of `counts`, each within 2..4; about 0.2 ms."""
+    made = plan(Dice(rng), counts, kinds)
     return Chart(render(made), made)
 
 
-def plan(dice: Dice, counts: tuple[int, ...] = (2, 3, 4)) -> Plan:
-    """A random plan whose number of rows is one of `counts`."""
-    kind = dice.pick(KINDS)
+def plan(dice: Dice, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Plan:
+    """A random plan of one of `kinds` whose number of rows is one of `counts`."""
+    kind = dice.pick(kinds)
     n = dice.pick(counts)
     if kind == "pie":
         maximum, values = 100, _slices(dice, n)

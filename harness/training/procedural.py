@@ -98,6 +98,11 @@ class Statements:
         return Turn(sentence, str(truth))
 
 
+_KIND_ORDER: tuple[charts.Kind, ...] = ("pie", "hbar", "bar", "line")
+_KIND_BEGINS = (0.0, 0.06, 0.14, 0.22)
+"""Share of the training after which each kind joins in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charts:
     """Charts with their tables in the linear form of DePlot."""
@@ -109,9 +114,15 @@ class Charts:
     """Questions about each chart, answered from the picture."""
 
     def draw(self, rng: np.random.Generator, progress: float) -> Example:
-        """A chart: two rows at first, up to three after 15 %, up to four after 30 % of the training."""
+        """A chart: two rows at first, up to three after 15 %, up to four after 30 % of the training.
+
+        Pies come first, then lying bars, upright bars and lines: a network that meets all kinds at once has to find out
+        where labels stand and what they say together, and stayed at guessing labels for 1,900 steps; with pies alone it
+        read a third of them after 100.
+        """
         counts = (2,) if progress < 0.15 else (2, 3) if progress < 0.3 else (2, 3, 4)
-        return self._example(rng, counts)
+        known = sum(progress >= begin for begin in _KIND_BEGINS)
+        return self._example(rng, counts, _KIND_ORDER[:known])
 
     def held_out(self, rng: np.random.Generator) -> Example:
         """A chart of two to four rows."""
@@ -123,8 +134,10 @@ class Charts:
         found = (self._example(rng, (2, 3, 4)) for _ in range(2000))
         return [f"{turn.prompt} {turn.answer}" for example in found for turn in example.turns]
 
-    def _example(self, rng: np.random.Generator, counts: tuple[int, ...]) -> Example:
-        chart = charts.draw(rng, counts)
+    def _example(
+        self, rng: np.random.Generator, counts: tuple[int, ...], kinds: tuple[charts.Kind, ...] = charts.KINDS
+    ) -> Example:
+        chart = charts.draw(rng, counts, kinds)
         turns = [Turn(self.prompt, linear_table(chart.plan))]
         if self.labels:
             turns.append(Turn("labels", " | ".join(chart.plan.labels)))

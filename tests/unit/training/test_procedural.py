@@ -53,6 +53,16 @@ def test_charts_begin_with_two_rows_and_end_with_four() -> None:
     assert rows == {0.0: {2}, 0.2: {2, 3}, 0.9: {2, 3, 4}}
 
 
+def test_kinds_of_charts_join_in_one_after_another() -> None:
+    source = Charts()
+    kinds = {
+        progress: {source.draw(np.random.default_rng(k), progress).kind for k in range(60)}
+        for progress in (0.0, 0.1, 0.2, 0.5)
+    }
+    assert kinds == {0.0: {"pie"}, 0.1: {"pie", "hbar"}, 0.2: {"pie", "hbar", "bar"}, 0.5: set(charts.KINDS)}
+    assert {source.held_out(np.random.default_rng(k)).kind for k in range(60)} == set(charts.KINDS)
+
+
 def test_the_table_of_a_chart_is_linear_as_deplot_writes_it() -> None:
     made = charts.draw(np.random.default_rng(2)).plan
     table = linear_table(made)
