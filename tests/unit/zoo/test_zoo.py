@@ -19,8 +19,7 @@ from harness import registry
 from harness.cards.loading import bundled_cards, load_card
 from harness.cards.schema import ModelCard
 from harness.fingerprint import file_sha256
-from harness.mini import charts, formulas, questions, scenes, statements
-from harness.mini.streams import Dice
+from harness.mini import formulas, questions, scenes, statements
 from harness.models.base import Generation, Model, ModelInput
 from harness.records import GenerationSettings, Request
 from harness.training.procedural import choice_turn
@@ -133,34 +132,11 @@ def test_statements_about_two_scenes_are_judged_better_than_by_chance() -> None:
     assert share([text == str(s.truth) for text, s in zip(found, drawn, strict=True)]) >= 0.58
 
 
-def test_charts_are_read_into_their_tables() -> None:
-    rng = np.random.default_rng(SEED)
-    drawn = [charts.draw(rng) for _ in range(N)]
-    found = answers("nano-deplot", [((c.image,), "") for c in drawn])
-    cells = rows = 0
-    for text, chart in zip(found, drawn, strict=True):
-        read = {tuple(line.split(" | ")) for line in text.split(" <0x0A> ")}
-        true = charts.table(chart.plan)
-        cells += sum(pair in read for pair in true)
-        rows += len(true)
-    assert cells / rows >= 0.75
-
-
 def test_formulas_are_read() -> None:
     rng = np.random.default_rng(SEED)
     drawn = [formulas.draw(rng, "test") for _ in range(N)]
     found = answers("nano-wavelet-latex", [((f.image,), "") for f in drawn], 24)
     assert share([text == f.latex for text, f in zip(found, drawn, strict=True)]) >= 0.80
-
-
-def test_a_two_stage_reader_answers_questions_about_charts() -> None:
-    from harness.mini import chart_questions
-
-    rng = np.random.default_rng(SEED)
-    drawn = [charts.draw(rng) for _ in range(N)]
-    asked = [chart_questions.ask(Dice(rng), c.plan, "augmented") for c in drawn]
-    found = answers("nano-deplot-rules", [((c.image,), a.query) for c, a in zip(drawn, asked, strict=True)])
-    assert share([text == a.label for text, a in zip(found, asked, strict=True)]) >= 0.70
 
 
 def test_every_bundled_recipe_of_a_nano_model_has_its_checkpoint() -> None:
