@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.models.mplug.inputs import WordPieces
     from harness.models.mplug.network import MplugNetwork
     from harness.models.mplug.retrieval import Match, Retriever
+    from harness.models.mplug.sizes import Sizes
     from harness.models.mplug.weights import LoadReport
 
 _CAPTION_WARNING = "captioning checkpoint: it takes no text, so the prompt of a task has no effect"
@@ -93,18 +94,20 @@ class Mplug(Model):
 
     @classmethod
     def meta_network(cls, settings: ModelSettings) -> MplugNetwork | None:
-        """The network of the card's preset without its weights; `None` where only the checkpoint tells the sizes."""
+        """The network without its weights: of the card's preset, or of the shapes stored in a local checkpoint.
+
+        `None` where there is neither.
+        """
         options = checked_options(settings, MplugOptions)
-        if options.preset is None:
+        sizes = _preset_sizes(options) if options.preset is not None else _stored_sizes(settings)
+        if sizes is None:
             return None
         import torch
 
         from harness.models.mplug.network import MplugNetwork
-        from harness.models.mplug.sizes import published
 
-        side, stride = options.image_px, options.stride_layer
         with torch.device("meta"):
-            return MplugNetwork(published(options.preset, options.task, image_px=side, stride_layer=stride))
+            return MplugNetwork(sizes)
 
     @classmethod
     def identify(cls, settings: ModelSettings) -> ModelIdentity:
@@ -394,3 +397,22 @@ class Mplug(Model):
 def _named(settings: ModelSettings, error: ModelError) -> ModelError:
     text = str(error)
     return error if text.startswith(f"{settings.name}: ") else ModelError(f"{settings.name}: {text}")
+
+
+def _preset_sizes(options: MplugOptions) -> Sizes:
+    from harness.models.mplug.sizes import published
+
+    assert options.preset is not None
+    return published(options.preset, options.task, image_px=options.image_px, stride_layer=options.stride_layer)
+
+
+def _stored_sizes(settings: ModelSettings) -> Sizes | None:
+    """The sizes that the shapes of a local safetensors checkpoint tell; its files are mapped, not read."""
+    if settings.checkpoint is None or not Path(settings.checkpoint).is_dir():
+        return None
+    from harness.models.mplug.weights import read_state, shapes_of
+
+    options, checkpoint = opened(settings)
+    if checkpoint.pickled:
+        return None
+    return resolved_sizes(stated(options, checkpoint), shapes_of(read_state(checkpoint)), checkpoint, options.task)
