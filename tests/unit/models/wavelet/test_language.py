@@ -332,7 +332,7 @@ def test_options_of_the_other_kind_are_refused(qwen: Path, tmp_path: Path) -> No
 
 
 def test_a_recipe_trains_it(qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.training.train._MEASURED", 8)
+    monkeypatch.setattr("harness.training.trainees.language.LanguageTrainee.measured", 8)
     monkeypatch.setattr(Scenes, "texts", lambda self: [])
     from harness.training.recipe import Recipe
     from harness.training.train import train
