@@ -19,6 +19,10 @@ from harness.training.examples import Example, Turn
 LETTERS = "ABCD"
 
 
+CHOICE_PROMPT = "{{ question }}{% for letter, choice in choices %} {{ letter }}. {{ choice }}{% endfor %}"
+"""The prompt of a card that words a question as `choice_turn` does."""
+
+
 def options_line(options: Sequence[str]) -> str:
     """The options of a question as the nano models read them: ` A. red B. blue …`."""
     return "".join(f" {letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))

@@ -25,6 +25,7 @@ from harness.models.mplug.inputs import DEVIATION, MEAN, WordPieces
 from harness.models.mplug.network import MplugNetwork
 from harness.models.mplug.sizes import VISION_HEAD_WIDTH, Settings, Sizes
 from harness.training.examples import Example, Turn
+from harness.training.procedural import CHOICE_PROMPT
 from harness.training.trainee import Trainee, TraineeOptions
 
 _UNUSED = 99
@@ -32,7 +33,6 @@ _SPECIAL = ("[PAD]", *(f"[unused{number}]" for number in range(_UNUSED)), "[UNK]
 _IGNORED = -100
 _SHORT_CHARACTERS = 16
 """Length of a short answer; the longest option of a scene's questions, `bottom right`, has twelve characters."""
-_CHOICE = "{{ question }}{% for letter, choice in choices %} {{ letter }}. {{ choice }}{% endfor %}"
 
 
 class MplugTraineeOptions(TraineeOptions):
@@ -155,7 +155,7 @@ class MplugTrainee(Trainee):
         """Task, prompts as trained, and greedy answers within the decoder's positions."""
         return {
             "options": {"task": "vqa"},
-            "prompts": {"captioning": self.options.caption_prompt, "multiple-choice": _CHOICE},
+            "prompts": {"captioning": self.options.caption_prompt, "multiple-choice": CHOICE_PROMPT},
             "generation": {
                 "*": {"num_beams": 1, "min_new_tokens": 0, "max_new_tokens": min(48, self.options.positions)}
             },

@@ -28,6 +28,7 @@ from harness.mini.canvas import Pixels
 from harness.models.wavelet.network import Rows, turn_mask
 from harness.training import vocabulary
 from harness.training.examples import Example
+from harness.training.procedural import CHOICE_PROMPT
 from harness.training.trainee import Trainee, TraineeOptions
 from harness.training.turns import rows_of
 
@@ -228,7 +229,7 @@ ATTENTION = "eager"
 """Kernel of the library in training; as fast as the fused one at this size on a CPU."""
 PROMPTS = {
     "captioning": "",
-    "multiple-choice": "{{ question }}{% for letter, choice in choices %} {{ letter }}. {{ choice }}{% endfor %}",
+    "multiple-choice": CHOICE_PROMPT,
 }
 """Task kind → prompt as the generator of examples words it."""
 
