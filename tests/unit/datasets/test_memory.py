@@ -56,8 +56,16 @@ def make_latex(root: Path, count: int) -> Dataset:
     return Latex(root)
 
 
-def peak_bytes(data: Dataset) -> tuple[int, int]:
-    """(highest memory during one pass over the first split, samples seen)."""
+def peak_bytes(make: Callable[[Path, int], Dataset], root: Path, count: int) -> tuple[int, int]:
+    """(highest memory during a pass over the first split, samples seen): the smaller of two passes over fresh readers.
+
+    Python's table of interned strings doubles at some moment of a process, by 10 MB at 90,000 strings; a test that
+    happens to meet that moment meets it in one pass alone.
+    """
+    return min(_pass(make(root, count)) for _ in range(2))
+
+
+def _pass(data: Dataset) -> tuple[int, int]:
     gc.collect()
     tracemalloc.start()
     try:
@@ -69,7 +77,7 @@ def peak_bytes(data: Dataset) -> tuple[int, int]:
 
 @pytest.mark.parametrize("make", [make_chartqa, make_coco, make_mmbench, make_scienceqa, make_nlvr2, make_latex])
 def test_memory_grows_by_ids_alone(tmp_path: Path, make: Callable[[Path, int], Dataset]) -> None:
-    small, seen_small = peak_bytes(make(tmp_path / "small", SMALL))
-    large, seen_large = peak_bytes(make(tmp_path / "large", LARGE))
+    small, seen_small = peak_bytes(make, tmp_path / "small", SMALL)
+    large, seen_large = peak_bytes(make, tmp_path / "large", LARGE)
     assert seen_large == 10 * seen_small
     assert large - small < BYTES_PER_ID * (LARGE - SMALL)
