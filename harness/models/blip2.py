@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ModelError
 from harness.models.base import ModelInput
 from harness.models.likelihood import RankingModel, token_scores
+from harness.models.shared_images import IMAGE_ROWS, distinct, encoded_once
 from harness.records import Capabilities, ModelSettings, Problem
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Blip2(RankingModel):
     def encode_texts(
         self, items: Sequence[ModelInput], texts: list[str], padding_side: str
     ) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
-        """Token ids and mask (rows, image tokens + text tokens), and pixels (rows, 3, side, side)."""
+        """Token ids and mask (rows, image tokens + text tokens), pixels of the distinct images, and `image_rows`."""
         encoded = self.processor(
             images=[item.images[0] for item in items],
             text=texts,
@@ -98,7 +99,12 @@ class Blip2(RankingModel):
             return_tensors="pt",
             input_data_format="channels_last",
         )
+        import torch
+
         tensors = {k: encoded[k] for k in ("input_ids", "attention_mask", "pixel_values")}
+        _, rows = distinct([item.images[0] for item in items])
+        tensors["pixel_values"] = tensors["pixel_values"][[rows.index(row) for row in range(max(rows) + 1)]]
+        tensors[IMAGE_ROWS] = torch.tensor(rows)
         expected = self.model.config.num_query_tokens
         found = (tensors["input_ids"] == self.model.config.image_token_id).sum(dim=1).tolist()
         for item, count in zip(items, found, strict=True):
@@ -108,6 +114,17 @@ class Blip2(RankingModel):
                     f"makes {expected}; set num_query_tokens of the processor (run.options.processor)"
                 )
         return tensors, tuple(int(n) for n in tensors["attention_mask"].sum(dim=1))
+
+    def written(self, tensors: dict[str, torch.Tensor], config: Any) -> torch.Tensor:
+        """Ids of the answers; each distinct image is encoded once."""
+        with encoded_once(self.model.vision_model, tensors):
+            return super().written(tensors, config)
+
+    def forward(self, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """The library's output; each distinct image is encoded once."""
+        given = self.on_device(tensors)
+        with encoded_once(self.model.vision_model, given):
+            return super().forward(given)
 
     def option_scores(self, item: ModelInput) -> tuple[int, list[list[float]]] | Problem:
         """For T5 the options are the decoder's text after its start token; for OPT they continue the prompt."""

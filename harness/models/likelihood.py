@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.models.base import LETTERS, Generation, ModelInput, Options
 from harness.models.decoding import library_errors
+from harness.models.shared_images import repeated
 from harness.models.transformers_base import TransformersModel, TransformersOptions
 from harness.records import Problem
 
@@ -86,18 +87,22 @@ class RankingModel(TransformersModel):
         limit = self.position_limit()
         if limit is not None and max(lengths) > limit:
             return Problem("prompt_too_long", f"{max(lengths)} tokens with the longest option; the model takes {limit}")
-        logits = self.forward(rows).logits
+        logits = self.continuation_logits(rows, start)
         return start, [
-            token_scores(logits[row, start - 1 : length - 1], ids[row, start:length])
-            for row, length in enumerate(lengths)
+            token_scores(logits[row, : length - start], ids[row, start:length]) for row, length in enumerate(lengths)
         ]
+
+    def continuation_logits(self, tensors: Mapping[str, torch.Tensor], start: int) -> torch.Tensor:
+        """Logits (rows, tokens from `start` - 1 on, vocabulary) of texts that are alike before `start`."""
+        logits: torch.Tensor = self.forward(tensors).logits
+        return logits[:, start - 1 :]
 
     def forward(self, tensors: Mapping[str, torch.Tensor]) -> Any:
         """The library's output of one forward pass without generation."""
         import torch
 
         with torch.inference_mode():
-            return self.model(**self.on_device(tensors))
+            return self.model(**repeated(self.on_device(tensors)))
 
 
 def option_problem(item: ModelInput) -> Problem | None:

@@ -6,12 +6,13 @@ a card can do. Image tokens: (image side / patch side)² with CLIP and strategy 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError
 from harness.models.base import ModelInput
 from harness.models.likelihood import RankingModel
+from harness.models.shared_images import IMAGE_ROWS, common_prefix, distinct, read_once
 from harness.records import Capabilities, ModelSettings, Problem
 
 if TYPE_CHECKING:
@@ -91,26 +92,51 @@ class Llava(RankingModel):
     def encode_texts(
         self, items: Sequence[ModelInput], texts: list[str], padding_side: str
     ) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
-        """Token ids and mask (rows, tokens), and pixels (images, 3, side, side) where there are images."""
-        images = [image for item in items for image in item.images]
-        encoded = self.processor(
-            images=images or None,
-            text=texts,
+        """Token ids and mask (rows, tokens); where there are images, pixels of the distinct ones and `image_rows`."""
+        import torch
+
+        token = self.processor.image_token
+        images, rows = distinct([image for item in items for image in item.images])
+        encoded = self.processor.tokenizer(
+            [text.replace(token, token * self.tokens_per_image()) for text in texts],
             padding=True,
             padding_side=padding_side,
             return_tensors="pt",
-            **({"input_data_format": "channels_last"} if images else {}),
         )
         tensors: dict[str, torch.Tensor] = {k: encoded[k] for k in ("input_ids", "attention_mask")}
         if images:
-            tensors["pixel_values"] = encoded["pixel_values"]
-        found = (tensors["input_ids"] == self.model.config.image_token_id).sum(dim=1).tolist()
-        for item, count in zip(items, found, strict=True):
-            expected = len(item.images) * self.tokens_per_image()
-            if count != expected:
-                raise ModelError(
-                    f"{self.settings.name}: sample {item.request.sample_id}: {count} image tokens where the model "
-                    f"makes {expected}; set patch_size, vision_feature_select_strategy and "
-                    "num_additional_image_tokens of the processor (run.options.processor)"
-                )
+            pictures = self.processor.image_processor(images, return_tensors="pt", input_data_format="channels_last")
+            tensors |= {"pixel_values": pictures["pixel_values"], IMAGE_ROWS: torch.tensor(rows)}
         return tensors, tuple(int(n) for n in tensors["attention_mask"].sum(dim=1))
+
+    def written(self, tensors: dict[str, torch.Tensor], config: Any) -> torch.Tensor:
+        """Ids of the answers; what stands up to the image is read once for each distinct image."""
+        prefix = None
+        if config.num_beams in (None, 1):
+            pad = self.processor.tokenizer.pad_token_id
+            prefix = common_prefix(tensors, self.model.config.image_token_id, pad)
+        if prefix is None:
+            return super().written(tensors, config)
+        cache = read_once(self.model, prefix.ids, tensors["pixel_values"], tensors[IMAGE_ROWS])
+        output: torch.Tensor = self.model.generate(
+            input_ids=prefix.input_ids,
+            attention_mask=prefix.attention_mask,
+            past_key_values=cache,
+            generation_config=config,
+        )
+        return output[:, self.echo_length(tensors) :]
+
+    def continuation_logits(self, tensors: Mapping[str, torch.Tensor], start: int) -> torch.Tensor:
+        """The same; the common beginning is read once, with its image."""
+        import torch
+
+        if IMAGE_ROWS not in tensors:
+            return super().continuation_logits(tensors, start)
+        given = self.on_device(tensors)
+        ids, rows = given["input_ids"], given[IMAGE_ROWS]
+        with torch.inference_mode():
+            cache = read_once(self.model, ids[0, : start - 1], given["pixel_values"], rows)
+            logits: torch.Tensor = self.model(
+                input_ids=ids[:, start - 1 :], attention_mask=given["attention_mask"], past_key_values=cache
+            ).logits
+        return logits

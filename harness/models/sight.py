@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ModelError
 from harness.models.base import ModelInput
 from harness.models.decoding import library_errors
+from harness.models.shared_images import repeated
 from harness.models.transformers_base import TransformersModel
 from harness.records import GenerationSettings, Request
 
@@ -48,7 +49,7 @@ def first_logits(model: TransformersModel, item: ModelInput) -> torch.Tensor:
         raise ModelError(f"{model.settings.name}: a test picture cannot be asked: {problem.message}")
     once = library.GenerationConfig(max_new_tokens=1, do_sample=False, return_dict_in_generate=True, output_logits=True)
     with library_errors(model.family, [item.request.sample_id]), torch.inference_mode():
-        output = model.model.generate(**model.on_device(prepared.tensors), generation_config=once)
+        output = model.model.generate(**repeated(model.on_device(prepared.tensors)), generation_config=once)
     logits: torch.Tensor = output.logits[0].float()
     return logits
 

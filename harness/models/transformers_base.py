@@ -33,6 +33,7 @@ from harness.models.devices import (
     resolved_dtype,
 )
 from harness.models.loading import IMAGE_BACKEND, load_processor, load_weights
+from harness.models.shared_images import repeated
 from harness.records import GenerationSettings, ModelIdentity, ModelSettings, Problem
 
 if TYPE_CHECKING:
@@ -295,11 +296,8 @@ class TransformersModel(Model):
 
         if not prepared.items:
             return []
-        with library_errors(self.family, [i.request.sample_id for i in prepared.items]):
-            tensors = self.on_device(prepared.tensors)
-            with torch.inference_mode():
-                output = self.model.generate(**tensors, generation_config=config)
-            output = output[:, self.echo_length(tensors) :].cpu()
+        with library_errors(self.family, [i.request.sample_id for i in prepared.items]), torch.inference_mode():
+            output = self.written(self.on_device(prepared.tensors), config).cpu()
         end = self.end_ids()
         lengths = [output_length(row, end) for row in output]
         with self._tokenizer_lock:
@@ -311,6 +309,11 @@ class TransformersModel(Model):
             Generation(cut_at(text, stop), prompt_tokens, n)
             for text, prompt_tokens, n in zip(texts, prepared.prompt_tokens, lengths, strict=True)
         ]
+
+    def written(self, tensors: dict[str, torch.Tensor], config: Any) -> torch.Tensor:
+        """Ids of the answers (rows, tokens), without the prompts."""
+        output: torch.Tensor = self.model.generate(**repeated(tensors), generation_config=config)
+        return output[:, self.echo_length(tensors) :]
 
     def end_ids(self) -> Collection[int]:
         """Ids that end an answer."""

@@ -149,6 +149,11 @@ def test_answers_depend_on_neither_batch_size_nor_order(case: str, model: Model,
     assert distinct >= (4 if case in FAMILIES else 1 if case in ("majority-answer", "frequent-caption") else 2)
 
 
+def test_questions_about_the_same_pictures_are_answered_as_alone(model: Model, batch: list[ModelInput]) -> None:
+    shown = [dataclasses.replace(one, images=batch[n % 2].images) for n, one in enumerate(batch)]
+    assert asked(model, shown) == [asked(model, [one])[0] for one in shown]
+
+
 def test_the_same_question_twice_has_the_same_answer(model: Model, batch: list[ModelInput]) -> None:
     assert asked(model, batch) == asked(model, batch)
 

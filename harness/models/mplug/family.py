@@ -21,6 +21,7 @@ from harness.models.devices import library_versions, peak_memory, reset_peak_mem
 from harness.models.likelihood import option_problem
 from harness.models.mplug.opening import file_of, opened, read_answers
 from harness.models.mplug.options import MplugOptions, resolved_sizes, stated
+from harness.models.shared_images import distinct
 from harness.models.transformers_base import Prepared
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem
 
@@ -193,7 +194,7 @@ class Mplug(Model):
         """Tensors on the CPU: each distinct image once, `picture` with the image of each row, and the questions."""
         import torch
 
-        from harness.models.mplug.inputs import pixels, unlike
+        from harness.models.mplug.inputs import pixels
 
         if self.options.task == "retrieval":
             raise ModelError(f"{self.settings.name}: a retrieval checkpoint writes no text; set answer_by: retrieve")
@@ -202,7 +203,7 @@ class Mplug(Model):
         if not items:
             return Prepared((), {}, (), problems)
         with library_errors(self.family, [item.request.sample_id for item in items]):
-            images, numbers = unlike([item.images[0] for item in items])
+            images, numbers = distinct([item.images[0] for item in items])
             tensors = {
                 "pixels": pixels(images, self.network.sizes.settings.image_px),
                 "picture": torch.tensor(numbers),

@@ -37,20 +37,6 @@ def pixels(images: Sequence[Image], side_px: int) -> Tensor:
     return (stacked.float() / 255 - mean) / deviation
 
 
-def unlike(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
-    """The images without repetitions, and for each given one its number among them."""
-    kept: dict[tuple[str, tuple[int, int], bytes], int] = {}
-    first: list[Image] = []
-    numbers = []
-    for image in images:
-        key = (image.mode, image.size, image.tobytes())
-        if key not in kept:
-            kept[key] = len(kept)
-            first.append(image)
-        numbers.append(kept[key])
-    return first, numbers
-
-
 @dataclass(frozen=True, slots=True)
 class Texts:
     """Padded texts: ids and mask, both (texts, tokens)."""

@@ -17,6 +17,7 @@ from harness.models.checkpoint import Checkpoint, locate
 from harness.models.decoding import cut_at, library_errors
 from harness.models.devices import library_versions, peak_memory, reset_peak_memory, resolved_device
 from harness.models.likelihood import option_problem
+from harness.models.shared_images import distinct
 from harness.models.wavelet.checkpoint import WaveletConfig, read, read_config
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem
 
@@ -48,6 +49,9 @@ class Prepared:
 
     items: tuple[ModelInput, ...]
     pixels: torch.Tensor | None
+    """The distinct images, (images, channels, height, width)."""
+    shown: torch.Tensor | None
+    """(images of all inputs,) which row of `pixels` each is."""
     counts: tuple[int, ...]
     prompts: tuple[tuple[int, ...], ...]
     problems: dict[int, Problem]
@@ -181,7 +185,7 @@ class Wavelet(Model):
         return peak_memory(self.devices)
 
     def prepare(self, batch: Sequence[ModelInput]) -> Prepared:
-        """Pixels of all images in order and ids of every prompt that can be asked."""
+        """Pixels of every distinct image and ids of every prompt that can be asked."""
         import torch
 
         problems: dict[int, Problem] = {}
@@ -196,10 +200,11 @@ class Wavelet(Model):
                 prompts.append(ids)
             else:
                 problems[position] = problem
-        seen = [] if self.config.design is None else [i for item in items for i in item.images]
+        seen, rows = distinct([] if self.config.design is None else [i for item in items for i in item.images])
         counts = tuple(0 if self.config.design is None else len(item.images) for item in items)
         pixels = torch.from_numpy(np.stack([fitted(i, self.config) for i in seen])) if seen else None
-        return Prepared(tuple(items), pixels, counts, tuple(prompts), problems)
+        shown = torch.tensor(rows) if seen else None
+        return Prepared(tuple(items), pixels, shown, counts, tuple(prompts), problems)
 
     def prompt_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a prompt."""
@@ -252,8 +257,9 @@ class Wavelet(Model):
         with library_errors(self.family, names):
             pixels = None if prepared.pixels is None else prepared.pixels.to(self.device).float()
             answers = greedy(
-                self.network, pixels, prepared.counts, prepared.prompts, end=self.tokenizer.eos_token_id,
-                pad=self.tokenizer.pad_token_id, least=settings.min_new_tokens, most=settings.max_new_tokens,
+                self.network, pixels, prepared.shown, prepared.counts, prepared.prompts,
+                end=self.tokenizer.eos_token_id, pad=self.tokenizer.pad_token_id,
+                least=settings.min_new_tokens, most=settings.max_new_tokens,
             )  # fmt: skip
         with self._lock:
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers]

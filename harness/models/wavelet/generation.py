@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def greedy(
     network: Captioner,
     pixels: Tensor | None,
+    shown: Tensor | None,
     counts: Sequence[int],
     prompts: Sequence[Sequence[int]],
     *,
@@ -32,7 +33,8 @@ def greedy(
     """The likeliest next token, again and again: ids of each answer without its end.
 
     Args:
-        pixels: (images, channels, height, width), the images of all rows in order; `None` where no row has one.
+        pixels: (images, channels, height, width); `None` where no row has an image.
+        shown: which of `pixels` each image of the rows is, in order of the rows; all in order where `None`.
         counts: images of each row.
         prompts: ids of each prompt, start token included.
         least, most: tokens of an answer; `end` is not taken before `least`. An answer also ends where prompt and answer
@@ -46,8 +48,8 @@ def greedy(
         ids[row, longest - len(prompt) :] = torch.tensor(prompt, device=device)
         real[row, longest - len(prompt) :] = True
     places = (real.cumsum(1) - 1).clamp(min=0)
-    prefix, shown = network.prefix(pixels, list(counts))
-    keys = torch.cat([shown, real], dim=1)
+    prefix, there = network.prefix(pixels, list(counts), shown)
+    keys = torch.cat([there, real], dim=1)
     total = keys.shape[1]
     causal = torch.ones(total, total, dtype=torch.bool, device=device).tril()
     mask = (causal & keys[:, None, :]) | torch.eye(total, dtype=torch.bool, device=device)

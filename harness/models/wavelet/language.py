@@ -123,12 +123,15 @@ class LanguageCaptioner(nn.Module):
         vectors: Tensor = self.eye(pixels)
         return vectors if self.gain is None else functional.rms_norm(vectors, vectors.shape[-1:]) * self.gain
 
-    def rows(self, pixels: Tensor | None, counts: Sequence[int], texts: Sequence[Text]) -> list[Tensor]:
+    def rows(
+        self, pixels: Tensor | None, counts: Sequence[int], texts: Sequence[Text], shown: Tensor | None = None
+    ) -> list[Tensor]:
         """Vectors (length, width) of each text, all but the last token of its answer included, cut at `positions`.
 
         Args:
-            pixels: the images of all sets in order.
+            pixels: (images, channels, height, width).
             counts: images of each set.
+            shown: which of `pixels` each image of the sets is; all in order where left out.
         """
         device = self.marks.device
         words = _words(self.decoder)
@@ -139,7 +142,8 @@ class LanguageCaptioner(nn.Module):
 
         sets: list[list[Tensor]] = [[] for _ in counts]
         if pixels is not None and self.eye is not None:
-            rest = iter(self.image_vectors(pixels))
+            vectors = self.image_vectors(pixels)
+            rest = iter(vectors if shown is None else vectors[shown])
             for seen, count in zip(sets, counts, strict=True):
                 for _ in range(count):
                     seen += [self.marks[_SOI, None], next(rest), self.marks[_EOI, None]]
@@ -442,7 +446,7 @@ class LanguageWavelet(Wavelet):
         names = [item.request.sample_id for item in prepared.items]
         with library_errors(self.family, names), torch.inference_mode():
             pixels = None if prepared.pixels is None else prepared.pixels.to(self.device).float()
-            rows = self.network.rows(pixels, prepared.counts, texts)
+            rows = self.network.rows(pixels, prepared.counts, texts, prepared.shown)
             vectors, mask = padded(rows, left=True)
             decoder: Any = self.network.decoder
             limit = getattr(decoder.config, "max_position_embeddings", None)

@@ -86,7 +86,9 @@ class Eye(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, design.encoder_layers) for _ in range(design.encoder_layers))
         self.norm = nn.LayerNorm(width) if design.encoder_layers else None
         self.merge = Merge(rows, columns, design.merge, width) if design.merge > 1 else None
-        self.tokens = self.front_end.tokens // design.merge**2
+        self.grid = rows // design.merge, columns // design.merge
+        """Rows and columns of image vectors, a row after the other."""
+        self.tokens = self.grid[0] * self.grid[1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(images, channels, height, width) of 0 to 255 → (images, tokens, width)."""
@@ -197,15 +199,24 @@ class Captioner(nn.Module):
             max_images=config.max_images,
         )  # fmt: skip
 
-    def prefix(self, pixels: Tensor | None, counts: list[int]) -> tuple[Tensor | None, Tensor]:
+    def prefix(
+        self, pixels: Tensor | None, counts: list[int], shown: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
         """Image vectors of each row (rows, most images * tokens, width) and which of them are there (rows, same).
 
         `None` and an empty mask where nothing is seen.
+
+        Args:
+            pixels: (images, channels, height, width).
+            counts: images of each row.
+            shown: (sum of counts,) which of `pixels` each image of the rows is; all in order where left out.
         """
         device = self.decoder.positions.device
         if self.eye is None or pixels is None or not any(counts):
             return None, torch.zeros(len(counts), 0, dtype=torch.bool, device=device)
         vectors = self.eye(pixels)
+        if shown is not None:
+            vectors = vectors[shown]
         tokens, width = vectors.shape[1:]
         if self.which is None and counts == [1] * len(counts):
             return vectors, torch.ones(len(counts), tokens, dtype=torch.bool, device=device)
@@ -213,15 +224,18 @@ class Captioner(nn.Module):
         row = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
         number = torch.cat([torch.arange(n) for n in counts]).to(device)
         rows = vectors.new_zeros(len(counts), most, tokens, width).index_put((row, number), vectors)
-        shown = torch.zeros(len(counts), most, dtype=torch.bool, device=device)
-        shown[row, number] = True
+        there = torch.zeros(len(counts), most, dtype=torch.bool, device=device)
+        there[row, number] = True
         if self.which is not None:
             rows = rows + self.which[:most]
-        return rows.flatten(1, 2), shown.repeat_interleave(tokens, dim=1)
+        return rows.flatten(1, 2), there.repeat_interleave(tokens, dim=1)
 
     def loss(self, pixels: Tensor | None, counts: list[int], rows: Rows) -> Tensor:
         """Mean cross-entropy over the learned tokens."""
-        prefix, shown = self.prefix(pixels, counts)
+        return self.text_loss(*self.prefix(pixels, counts), rows)
+
+    def text_loss(self, prefix: Tensor | None, shown: Tensor, rows: Rows) -> Tensor:
+        """The same, behind what `prefix` gave."""
         mask = turn_mask(rows.turns, shown.shape[1], None if bool(shown.all()) else shown)
         hidden, _ = self.decoder(prefix, rows.ids, rows.places, mask)
         learned = rows.targets >= 0

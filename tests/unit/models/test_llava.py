@@ -193,11 +193,37 @@ def test_a_siglip_tower_has_no_class_token(tiny_checkpoints: dict[str, Path]) ->
     assert model.tokens_per_image() == 16
 
 
-def test_a_wrong_count_of_image_tokens_is_an_error_with_both_numbers(tiny_checkpoints: dict[str, Path]) -> None:
-    model = Llava.load(settings("llava", tiny_checkpoints))
-    model.processor.num_additional_image_tokens = 0
-    with pytest.raises(ModelError, match=r"15 image tokens where the model makes 16; set patch_size"):
-        model.prepare(items("llava")[:1])
+def test_questions_about_one_image_read_it_once_and_are_answered_alike(
+    model: Llava, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, *_ = items("llava")
+    texts = [f"USER: <image>\n{q} ASSISTANT:" for q in ("what ?", "which bar is the largest of all ?", "how many ?")]
+    asked = [
+        dataclasses.replace(shown, request=dataclasses.replace(shown.request, prompt=text))
+        for shown in (one, two)
+        for text in texts
+    ]
+    alone = [model.generate(model.prepare([a]), GREEDY)[0] for a in asked]
+    seen: list[int] = []
+    tower = type(model.model.model).get_image_features
+
+    def counted(self: Any, pixel_values: Any, **given: Any) -> Any:
+        seen.append(len(pixel_values))
+        return tower(self, pixel_values=pixel_values, **given)
+
+    monkeypatch.setattr(type(model.model.model), "get_image_features", counted)
+    assert model.generate(model.prepare(asked), GREEDY) == alone
+    assert seen == [2]
+    assert len({a.text for a in alone if isinstance(a, Generation)}) > 2
+
+
+@pytest.mark.parametrize("template", ["<image>\n{}{}", "{}: <image>\n{}"])
+def test_prompts_that_differ_before_the_image_are_answered_as_alone(model: Llava, template: str) -> None:
+    shown = items("llava")[0]
+    prompts = [template.format("a", " what ?"), template.format("a table", ""), template.format("one", " or two ?")]
+    asked = [dataclasses.replace(shown, request=dataclasses.replace(shown.request, prompt=p)) for p in prompts]
+    alone = [model.generate(model.prepare([a]), GREEDY)[0] for a in asked]
+    assert model.generate(model.prepare(asked), GREEDY) == alone
 
 
 def test_the_template_places_the_images_before_the_text() -> None:

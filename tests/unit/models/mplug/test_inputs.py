@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.errors import ModelError
-from harness.models.mplug.inputs import DEVIATION, MEAN, WordPieces, pixels, unlike
+from harness.models.mplug.inputs import DEVIATION, MEAN, WordPieces, pixels
 from tests.model_inputs import picture
 from tests.tiny_mplug import pieces
 
@@ -39,13 +39,6 @@ def test_an_image_is_squeezed_to_the_side_without_a_crop_and_normalised_per_chan
 
 def test_grey_and_transparent_images_become_rgb() -> None:
     assert pixels([Image.new("L", (9, 5), 255), Image.new("RGBA", (5, 9), (9, 9, 9, 0))], 4).shape == (2, 3, 4, 4)
-
-
-def test_equal_images_are_encoded_once() -> None:
-    first, second = picture(0), picture(1)
-    kept, numbers = unlike([first, second, first.copy(), second.copy()])
-    assert kept == [first, second]
-    assert numbers == [0, 1, 0, 1]
 
 
 def test_texts_start_with_cls_and_end_in_sep_only_where_asked(words: WordPieces) -> None:
