@@ -22,6 +22,7 @@ from harness.mini.streams import Dice
 
 SIZE_PX = 128
 Kind = Literal["bar", "hbar", "line", "pie"]
+Place = tuple[float, float]
 KINDS: tuple[Kind, ...] = ("bar", "hbar", "line", "pie")
 LABELS = (
     *("tea", "milk", "rice", "corn", "fish", "beef", "oats", "eggs", "salt", "plum"),
@@ -78,12 +79,15 @@ class Chart:
     image: Pixels
     """(128, 128, 3) RGB."""
     plan: Plan
+    label_places: tuple[Place, ...]
+    """Middle of each label's ink, column and row in pixels."""
 
 
 def draw(rng: np.random.Generator, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Chart:
     """A random chart of one of `kinds` whose number of rows is one of `counts`, each within 2..4; about 0.2 ms."""
     made = plan(Dice(rng), counts, kinds)
-    return Chart(render(made), made)
+    image, places = _drawn(made)
+    return Chart(image, made, tuple(places))
 
 
 def plan(dice: Dice, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Plan:
@@ -125,14 +129,19 @@ def table(made: Plan) -> list[tuple[str, str]]:
 
 def render(made: Plan) -> Pixels:
     """The picture of a plan, (128, 128, 3) RGB."""
+    return _drawn(made)[0]
+
+
+def _drawn(made: Plan) -> tuple[Pixels, list[Place]]:
+    """The picture and the places of its labels."""
     image = np.empty((SIZE_PX, SIZE_PX, 3), np.uint8)
     image[:] = made.ground
     _write(image, made.title, _TITLE_PX, 64 + made.shift[0], 11, align=0.5)
-    {"bar": _upright, "line": _upright, "hbar": _lying, "pie": _pie}[made.kind](image, made)
-    return image
+    draw_kind = {"bar": _upright, "line": _upright, "hbar": _lying, "pie": _pie}[made.kind]
+    return image, draw_kind(image, made)
 
 
-def _upright(image: Pixels, made: Plan) -> None:
+def _upright(image: Pixels, made: Plan) -> list[Place]:
     """Bars or a line over categories from left to right."""
     dx, dy = made.shift
     left, right, top, bottom = 16 + dx, 126, 26 + dy, 112 + dy
@@ -154,10 +163,12 @@ def _upright(image: Pixels, made: Plan) -> None:
         _line(image, middles, heights, COLOURS[made.colours[0]])
     image[top : bottom + 1, left] = _INK
     image[bottom, left:right] = _INK
+    places = []
     for x, y, label, value in zip(middles, heights, made.labels, made.values, strict=True):
-        _write(image, label, _WORD_PX, x, bottom + 11, align=0.5)
+        places.append(_write(image, label, _WORD_PX, x, bottom + 11, align=0.5))
         if made.printed:
             _write(image, str(value), _VALUE_PX, x, y - (2 if made.kind == "bar" else 4), align=0.5, ground=made.ground)
+    return places
 
 
 def _line(image: Pixels, xs: list[float], ys: list[int], colour: Colour) -> None:
@@ -173,7 +184,7 @@ def _line(image: Pixels, xs: list[float], ys: list[int], colour: Colour) -> None
     paint(image, stepped(np.asarray(mask.reduce(_FINE))), left, top, colour)
 
 
-def _lying(image: Pixels, made: Plan) -> None:
+def _lying(image: Pixels, made: Plan) -> list[Place]:
     """Bars from left to right over categories from top to bottom."""
     dx, dy = made.shift
     left, top, bottom = 32 + dx, 17 + dy, 113 + dy
@@ -185,18 +196,20 @@ def _lying(image: Pixels, made: Plan) -> None:
         image[bottom : bottom + 2, x] = _INK
         _write(image, str(tick), _TICK_PX, x + 0.5, bottom + 10, align=0.5)
     pitch = (bottom - top) / len(made.values)
+    places = []
     for i, (label, value, colour) in enumerate(zip(made.labels, made.values, made.colours, strict=True)):
         y, half = top + pitch * (i + 0.5), pitch * made.bar_share / 2
         end = left + round(value * unit)
         image[round(y - half) : round(y + half), left + 1 : end + 1] = COLOURS[colour]
-        _write(image, label, _WORD_PX, left - 3, y + 3.5, align=1.0)
+        places.append(_write(image, label, _WORD_PX, left - 3, y + 3.5, align=1.0))
         if made.printed:
             _write(image, str(value), _VALUE_PX, end + 3, y + 3, align=0.0, ground=made.ground)
     image[top : bottom + 1, left] = _INK
     image[bottom, left:127] = _INK
+    return places
 
 
-def _pie(image: Pixels, made: Plan) -> None:
+def _pie(image: Pixels, made: Plan) -> list[Place]:
     """Slices clockwise from twelve o'clock and a legend in the same order."""
     dx, dy = made.shift
     shares = _sectors()
@@ -206,15 +219,17 @@ def _pie(image: Pixels, made: Plan) -> None:
     side = shares.shape[0]
     image[top : top + side, left : left + side] = np.rint(shares @ paints).astype(np.uint8)
     middle_x, middle_y, start = left + side / 2, top + side / 2, 0
+    places = []
     for i, (label, value, colour) in enumerate(zip(made.labels, made.values, made.colours, strict=True)):
         y = 46 + dy + 16 * i
         image[y : y + 7, 86 + dx : 93 + dx] = COLOURS[colour]
-        _write(image, label, _WORD_PX, 96 + dx, y + 7, align=0.0)
+        places.append(_write(image, label, _WORD_PX, 96 + dx, y + 7, align=0.0))
         if made.printed:
             angle = 2 * np.pi * (start + value / 2) / 100
             x, y_text = middle_x + 25 * np.sin(angle), middle_y - 25 * np.cos(angle) + 3.5
             _write(image, str(value), _VALUE_PX, float(x), float(y_text), align=0.5, ink=_ON[colour])
         start += value
+    return places
 
 
 @cache
@@ -245,13 +260,14 @@ def _write(
     align: float,
     ink: Colour = _INK,
     ground: Colour | None = None,
-) -> None:
+) -> Place:
     """Text with its base line at row `base`; its ink starts at `x` (align 0), is centred on it (0.5) or ends at it (1).
 
-    With a `ground`, lines behind the text are wiped out first.
+    With a `ground`, lines behind the text are wiped out first. Returns the middle of the ink.
     """
     mask = _mask(text, size_px)
     left, top = round(x - align * mask.width), round(base) + mask.top
     if ground is not None:
         image[top : top + mask.ink.shape[0], left - 1 : left + mask.width + 1] = ground
     paint(image, mask.ink, left, top, ink)
+    return left + mask.width / 2, top + mask.ink.shape[0] / 2

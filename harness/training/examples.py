@@ -23,6 +23,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """A word in the first picture."""
+
+    text: str
+    column: float
+    row: float
+    """Middle of its ink, in pixels from the picture's upper left corner."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """Pictures and turns about them; no turn depends on another."""
 
@@ -31,6 +41,8 @@ class Example:
     turns: tuple[Turn, ...]
     kind: str
     """What to break a validation down by, such as `caption` or `colour_at_place`."""
+    spots: tuple[Spot, ...] = ()
+    """Words that stand in the first picture, where the source knows."""
 
 
 class Source(Protocol):

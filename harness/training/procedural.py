@@ -14,7 +14,7 @@ import numpy as np
 from harness.mini import chart_questions, charts, formulas, scenes, statements
 from harness.mini.questions import ChoiceQuestion, about, compose
 from harness.mini.streams import Dice
-from harness.training.examples import Example, Turn
+from harness.training.examples import Example, Spot, Turn
 
 LETTERS = "ABCD"
 
@@ -102,46 +102,32 @@ class Statements:
         return Turn(sentence, str(truth))
 
 
-_KIND_ORDER: tuple[charts.Kind, ...] = ("pie", "hbar", "bar", "line")
-_KIND_BEGINS = (0.0, 0.06, 0.14, 0.22)
-"""Share of the training after which each kind joins in."""
-
-
 @dataclass(frozen=True, slots=True)
 class Charts:
     """Charts with their tables in the linear form of DePlot."""
 
     prompt: str = ""
     labels: bool = False
-    """Also ask for the labels alone: words are what a small reader learns last."""
+    """Also ask for the labels alone."""
     questions: int = 0
     """Questions about each chart, answered from the picture."""
 
     def draw(self, rng: np.random.Generator, progress: float) -> Example:
-        """A chart: two rows at first, up to three after 15 %, up to four after 30 % of the training.
-
-        Pies come first, then lying bars, upright bars and lines: a network that meets all kinds at once has to find out
-        where labels stand and what they say together, and stayed at guessing labels for 1,900 steps; with pies alone it
-        read a third of them after 100.
-        """
-        counts = (2,) if progress < 0.15 else (2, 3) if progress < 0.3 else (2, 3, 4)
-        known = sum(progress >= begin for begin in _KIND_BEGINS)
-        return self._example(rng, counts, _KIND_ORDER[:known])
+        """A chart of two to four rows, with the places of its labels."""
+        return self._example(rng)
 
     def held_out(self, rng: np.random.Generator) -> Example:
         """A chart of two to four rows."""
-        return self._example(rng, (2, 3, 4))
+        return self._example(rng)
 
     def texts(self) -> Sequence[str]:
         """Tables and questions of two thousand charts."""
         rng = np.random.default_rng(0)
-        found = (self._example(rng, (2, 3, 4)) for _ in range(2000))
+        found = (self._example(rng) for _ in range(2000))
         return [f"{turn.prompt} {turn.answer}" for example in found for turn in example.turns]
 
-    def _example(
-        self, rng: np.random.Generator, counts: tuple[int, ...], kinds: tuple[charts.Kind, ...] = charts.KINDS
-    ) -> Example:
-        chart = charts.draw(rng, counts, kinds)
+    def _example(self, rng: np.random.Generator) -> Example:
+        chart = charts.draw(rng)
         turns = [Turn(self.prompt, linear_table(chart.plan))]
         if self.labels:
             turns.append(Turn("labels", " | ".join(chart.plan.labels)))
@@ -149,7 +135,9 @@ class Charts:
         for _ in range(self.questions):
             asked = chart_questions.ask(dice, chart.plan, "human" if dice.chance(0.5) else "augmented")
             turns.append(Turn(asked.query, asked.label))
-        return Example((chart.image,), tuple(turns), chart.plan.kind)
+        places = zip(chart.plan.labels, chart.label_places, strict=True)
+        spots = tuple(Spot(label, column, row) for label, (column, row) in places)
+        return Example((chart.image,), tuple(turns), chart.plan.kind, spots)
 
 
 def linear_table(chart: charts.Plan) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
+from torch.nn import functional
 
 from harness.cards.loading import checkpoint_place
 from harness.models.wavelet.checkpoint import DecoderConfig, WaveletConfig, read, read_config, write
@@ -41,6 +42,9 @@ class WaveletTraineeOptions(TraineeOptions):
     """Folder of a checkpoint, or `zoo:NAME`, whose decoder and vocabulary are taken over and not trained."""
     decoder_from: str | None = None
     """The same, but the decoder is trained on."""
+    spotting: float = Field(0.0, ge=0)
+    """Weight of an auxiliary loss: the image vector where a word stands in the picture is read as that word, through
+    the decoder's norm and vocabulary. It tells the eye what to see before any attention has found the place."""
     prompts: dict[str, str] = Field(default_factory=dict)
     """Prompts of the card, by task or question type."""
 
@@ -93,11 +97,33 @@ class WaveletTrainee(Trainee):
         return trainee
 
     def loss(self, batch: Sequence[Example]) -> torch.Tensor:
-        """Mean cross-entropy over answers and their end tokens."""
+        """Mean cross-entropy over answers and their end tokens, and that of the words spotted."""
         seen = self.config.design is not None and any(e.images for e in batch)
         counts = [len(e.images) if seen else 0 for e in batch]
         pixels = self.pixels(batch).to(self.device).float() if seen else None
-        return self.network.loss(pixels, counts, self.rows(batch).to(self.device))
+        prefix, shown = self.network.prefix(pixels, counts)
+        loss = self.network.text_loss(prefix, shown, self.rows(batch).to(self.device))
+        if not self.options.spotting or prefix is None:
+            return loss
+        return loss + self.options.spotting * self._spotted(prefix, batch)
+
+    def _spotted(self, prefix: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
+        """Mean cross-entropy of the first token of each spot's word at the image vector of its place."""
+        eye, height, width = self.network.eye, self.config.height, self.config.width_px
+        assert eye is not None
+        rows, columns = eye.grid
+        found = [
+            (number, int(spot.row * rows / height) * columns + int(spot.column * columns / width), spot.text)
+            for number, example in enumerate(batch)
+            for spot in example.spots
+        ]
+        if not found:
+            return prefix.new_zeros(())
+        examples, places, texts = zip(*found, strict=True)
+        vectors = prefix[list(examples), list(places)]
+        words = torch.tensor([self._ids(f" {text}")[0] for text in texts], device=prefix.device)
+        decoder = self.network.decoder
+        return functional.cross_entropy(decoder.logits(decoder.norm(vectors)), words)
 
     def pixels(self, batch: Sequence[Example]) -> torch.Tensor:
         """All pictures of a batch in order, uint8 (images, channels, height, width)."""

@@ -19,12 +19,15 @@ from safetensors.torch import load_file, save_file
 from harness.cards.loading import load_card
 from harness.engine.run import run_suite
 from harness.errors import ModelError, TrainingError
+from harness.models.wavelet.checkpoint import WaveletConfig
 from harness.models.wavelet.family import Wavelet
+from harness.models.wavelet.network import Captioner
 from harness.training.progress import Silent
 from harness.training.recipe import Recipe, read_recipe
 from harness.training.sources import mixture_of
 from harness.training.state import Point, State
-from harness.training.train import made_trainee, multiply_adds, rate, train
+from harness.training.train import made_optimiser, made_trainee, multiply_adds, rate, train, update
+from harness.training.trainees.wavelet import WaveletTrainee
 from tests.unit.training.making import TINY_NETWORK, recipe
 
 
@@ -230,3 +233,30 @@ def test_a_training_on_a_cuda_device_gives_a_card_that_answers_on_the_cpu(tmp_pa
 def test_recipes_are_compared_by_everything_in_them() -> None:
     assert isinstance(recipe(), Recipe)
     assert recipe(seed=1) != recipe()
+
+
+def test_spotted_words_are_read_at_the_image_vectors_of_their_places() -> None:
+    network = {**TINY_NETWORK, "design": {"levels": 4, "projection": "pyramid", "encoder_layers": 0, "merge": 1}}
+    made = recipe(
+        network={**network, "height": 128, "width_px": 128, "spotting": 1.0},
+        data=[{"source": "charts"}],
+        optimiser={"learning_rate": 0.01, "batch": 8, "steps": 60, "warm_up": 2},
+    )
+    source = mixture_of(made, "here")
+    trainee = made_trainee(made, source, "here")
+    assert isinstance(trainee, WaveletTrainee)
+    batch = [source.draw(np.random.default_rng(n), 0.0) for n in range(8)]
+    optimiser = made_optimiser(trainee, made)
+    plain = WaveletTrainee(trainee.options.model_copy(update={"spotting": 0.0}), *parts(trainee))
+    extra = [(trainee.loss(batch) - plain.loss(batch)).item()]
+    for step in range(60):
+        update(trainee, optimiser, made, step, batch)
+    extra.append((trainee.loss(batch) - plain.loss(batch)).item())
+    assert 4 < extra[0] < 8
+    assert extra[1] < 1
+    moved = [replace(e, spots=tuple(replace(s, row=127 - s.row) for s in e.spots)) for e in batch]
+    assert (trainee.loss(moved) - plain.loss(moved)).item() > 3
+
+
+def parts(trainee: WaveletTrainee) -> tuple[WaveletConfig, Captioner, object]:
+    return trainee.config, trainee.network, trainee.tokenizer
