@@ -106,14 +106,27 @@ def render(layout: Layout) -> Pixels:
     """The picture of a layout, (64, 64, 3) RGB."""
     image = np.empty((SIZE_PX, SIZE_PX, 3), np.uint8)
     image[:] = GROUNDS[layout.ground]
-    half = SIZE_PX // 2
     for thing in layout.things:
         ink = _ink(thing.shape, thing.radius_px, thing.turn_deg)
-        row, column = divmod(PLACES.index(thing.place), 2)
-        x = half * column + 1 + int(thing.shift[0] * (half - 1 - ink.shape[1]))
-        y = half * row + 1 + int(thing.shift[1] * (half - 1 - ink.shape[0]))
+        x, y = _corner(thing, ink)
         paint(image, ink, x, y, COLOURS[thing.colour])
     return image
+
+
+def middle(thing: Thing) -> tuple[float, float]:
+    """Column and row of the middle of a shape, in pixels."""
+    ink = _ink(thing.shape, thing.radius_px, thing.turn_deg)
+    x, y = _corner(thing, ink)
+    return x + ink.shape[1] / 2, y + ink.shape[0] / 2
+
+
+def _corner(thing: Thing, ink: Pixels) -> tuple[int, int]:
+    """Column and row of the upper left corner of a shape's ink."""
+    half = SIZE_PX // 2
+    row, column = divmod(PLACES.index(thing.place), 2)
+    x = half * column + 1 + int(thing.shift[0] * (half - 1 - ink.shape[1]))
+    y = half * row + 1 + int(thing.shift[1] * (half - 1 - ink.shape[0]))
+    return x, y
 
 
 @cache

@@ -24,12 +24,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A word in the first picture."""
+    """Words for what is to be seen at a place, such as a printed label or a shape."""
 
     text: str
     column: float
     row: float
-    """Middle of its ink, in pixels from the picture's upper left corner."""
+    """Middle of it, in pixels from the picture's upper left corner."""
+    picture: int = 0
+    """Which picture of the example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Example:
     kind: str
     """What to break a validation down by, such as `caption` or `colour_at_place`."""
     spots: tuple[Spot, ...] = ()
-    """Words that stand in the first picture, where the source knows."""
+    """What is where in the pictures, as far as the source tells."""
 
 
 class Source(Protocol):

@@ -48,7 +48,7 @@ class Scenes:
         layout = scenes.plan(dice)
         turns = [self._caption(layout)] if self.captions else []
         turns += [choice_turn(self._question(dice, layout)) for _ in range(self.questions)]
-        return Example((scenes.render(layout),), tuple(turns), "scene")
+        return Example((scenes.render(layout),), tuple(turns), "scene", shapes(layout))
 
     def held_out(self, rng: np.random.Generator) -> Example:
         """A caption or a question of one kind."""
@@ -73,6 +73,11 @@ class Scenes:
         return about(dice, layout)
 
 
+def shapes(layout: scenes.Layout, picture: int = 0) -> tuple[Spot, ...]:
+    """Size, colour and shape of everything in a scene, where it stands."""
+    return tuple(Spot(f"{t.size} {t.colour} {t.shape}", *scenes.middle(t), picture) for t in layout.things)
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     """Sentences about two scenes, answered True or False."""
@@ -86,7 +91,8 @@ class Statements:
         made = statements.draw(rng)
         turns = [self._turn(made.sentence, made.truth)]
         turns += [self._turn(*statements.about(dice, made.layouts)) for _ in range(self.sentences - 1)]
-        return Example((made.left, made.right), tuple(turns), "statement")
+        spots = tuple(spot for number, layout in enumerate(made.layouts) for spot in shapes(layout, number))
+        return Example((made.left, made.right), tuple(turns), "statement", spots)
 
     def held_out(self, rng: np.random.Generator) -> Example:
         """A pair with one sentence."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.nn import functional
 
 from harness.cards.loading import checkpoint_place
@@ -43,10 +43,16 @@ class WaveletTraineeOptions(TraineeOptions):
     decoder_from: str | None = None
     """The same, but the decoder is trained on."""
     spotting: float = Field(0.0, ge=0)
-    """Weight of an auxiliary loss: the image vector where a word stands in the picture is read as that word, through
-    the decoder's norm and vocabulary. It tells the eye what to see before any attention has found the place."""
+    """Weight of an auxiliary loss: the image vector at a place is read as the words for what is seen there, through the
+    decoder's norm and vocabulary. It tells the eye what to see before any attention has found the place."""
     prompts: dict[str, str] = Field(default_factory=dict)
     """Prompts of the card, by task or question type."""
+
+    @model_validator(mode="after")
+    def _places_are_kept(self) -> Self:
+        if self.spotting and self.fit == "place":
+            raise ValueError("spotting needs pictures that fill the input; set fit: squash")
+        return self
 
 
 class WaveletTrainee(Trainee):
@@ -108,22 +114,24 @@ class WaveletTrainee(Trainee):
         return loss + self.options.spotting * self._spotted(prefix, batch)
 
     def _spotted(self, prefix: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
-        """Mean cross-entropy of the first token of each spot's word at the image vector of its place."""
-        eye, height, width = self.network.eye, self.config.height, self.config.width_px
+        """Mean cross-entropy of each word of the spots at the image vector of its place."""
+        eye = self.network.eye
         assert eye is not None
         rows, columns = eye.grid
-        found = [
-            (number, int(spot.row * rows / height) * columns + int(spot.column * columns / width), spot.text)
-            for number, example in enumerate(batch)
-            for spot in example.spots
-        ]
+        found: list[tuple[int, int, int]] = []
+        for number, example in enumerate(batch):
+            for spot in example.spots:
+                height, width = example.images[spot.picture].shape[:2]
+                cell = int(spot.row * rows / height) * columns + int(spot.column * columns / width)
+                place = spot.picture * eye.tokens + cell
+                found += [(number, place, word) for word in self._ids(f" {spot.text}")]
         if not found:
             return prefix.new_zeros(())
-        examples, places, texts = zip(*found, strict=True)
+        examples, places, words = zip(*found, strict=True)
         vectors = prefix[list(examples), list(places)]
-        words = torch.tensor([self._ids(f" {text}")[0] for text in texts], device=prefix.device)
         decoder = self.network.decoder
-        return functional.cross_entropy(decoder.logits(decoder.norm(vectors)), words)
+        targets = torch.tensor(words, device=prefix.device)
+        return functional.cross_entropy(decoder.logits(decoder.norm(vectors)), targets)
 
     def pixels(self, batch: Sequence[Example]) -> torch.Tensor:
         """All pictures of a batch in order, uint8 (images, channels, height, width)."""

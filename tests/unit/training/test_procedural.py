@@ -66,6 +66,16 @@ def test_the_words_of_a_chart_stand_where_it_says(kind: charts.Kind) -> None:
             assert abs((rows.min() + rows.max() + 1) / 2 - row) <= 2
 
 
+@pytest.mark.parametrize("source", [Scenes(), Statements()], ids=lambda s: type(s).__name__)
+def test_the_shapes_of_a_scene_stand_where_it_says(source: Scenes | Statements) -> None:
+    for seed in range(20):
+        example = source.draw(np.random.default_rng(seed), 0.0)
+        assert {spot.picture for spot in example.spots} == set(range(len(example.images)))
+        for spot in example.spots:
+            colour = scenes.COLOURS[spot.text.split()[1]]
+            assert example.images[spot.picture][int(spot.row), int(spot.column)].tolist() == list(colour)
+
+
 def test_the_table_of_a_chart_is_linear_as_deplot_writes_it() -> None:
     made = charts.draw(np.random.default_rng(2)).plan
     table = linear_table(made)
