@@ -1,4 +1,4 @@
-"""The executor of this process: one window after the other."""
+"""The executor of this process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class LocalExecutor:
         self, worker: ModelWorker, work: Iterable[list[WorkItem]], stop: Callable[[], bool]
     ) -> Iterator[list[Response]]:
         """Responses as they come; ends early, after a whole batch, once `stop()` is true."""
-        for window in work:
-            for responses in worker.answer(window):
-                yield responses
-                if stop():
-                    return
+        for responses in worker.answer(work):
+            yield responses
+            if stop():
+                return

@@ -18,6 +18,7 @@ from pathlib import Path
 from harness import registry
 from harness.cards.loading import LoadedCard, load_card
 from harness.engine.efficiency import efficiency, process_peak_bytes
+from harness.engine.equal import UnderWay
 from harness.engine.examples import examples, examples_checksum, reads_examples
 from harness.engine.plan import ModelPlan, OpenTask, load_metric, open_tasks, plan_model
 from harness.engine.progress import Progress, Silent
@@ -203,6 +204,7 @@ def answer_task(
     known = run.journalled(task.name)
     items: list[tuple[WorkItem, Response | None]] = []
     arrived: dict[str, Response] = {}
+    under_way = UnderWay()
 
     def unanswered() -> Iterator[list[WorkItem]]:
         """Windows of what neither the journal nor the cache knows; the rest is taken from there."""
@@ -219,14 +221,14 @@ def answer_task(
             for item in window:
                 items.append((replace(item, images=(), audio=()), old[item.sample.sample_id]))
             options.progress.answered(0, len(taken) + sum(r is not None for r in old.values()), 0)
-            yield [
-                item for item in window if old[item.sample.sample_id] is None and item.sample.sample_id not in arrived
-            ]
+            unknown = [i for i in window if old[i.sample.sample_id] is None and i.sample.sample_id not in arrived]
+            yield [item for item in unknown if under_way.first(item)]
 
     execute = registry.load("executors", options.executor)()
-    for responses in execute.answer(worker, unanswered(), options.stop):
+    for given in execute.answer(worker, unanswered(), options.stop):
+        responses = under_way.shared(given)
         run.append(task.name, [r for r in responses if r.text is not None])
-        cache.put(responses)
+        cache.put(given)
         arrived.update({response.sample_id: response for response in responses})
         failed = sum(r.text is None for r in responses)
         options.progress.answered(len(responses) - failed, 0, failed)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
@@ -21,7 +24,36 @@ from harness.errors import HarnessError, ModelError, ModelOutOfMemory
 from harness.models.base import Audio, Example, Generation, Model, ModelInput
 from harness.records import GenerationSettings, Problem, Response, TaskPlan
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 logger = logging.getLogger(__name__)
+_Pair = tuple[WorkItem, ModelInput | None]
+"""An item with its decoded input, where that was needed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Responses to items that no model is asked."""
+
+    responses: list[Response]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a family made of a batch."""
+
+    tensors: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch before it is asked."""
+
+    failed: list[Response]
+    items: list[tuple[WorkItem, ModelInput]]
+    made: _Made | Exception | None
+    """`None` where the family prepares nothing."""
 
 
 class ModelWorker:
@@ -57,56 +89,100 @@ class ModelWorker:
             self._model.fit(examples())
         return self._model
 
-    def answer(self, items: Sequence[WorkItem]) -> Iterator[list[Response]]:
-        """The responses of all items, a batch at a time, each in its batch's order.
+    def answer(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[list[Response]]:
+        """The responses of all items, a batch at a time; while one is generated the next is prepared in a thread.
+
+        Args:
+            work: windows of items; grouping and sorting stay within a window. The next one is taken before the last
+                batch of the one before it is generated.
 
         Raises:
             ModelError: the model cannot be loaded; nothing was asked.
         """
-        refused = [_failed(item, item.problem) for item in items if item.problem]
-        if refused:
-            yield refused
-        waiting = in_order_of_cost([item for item in items if not item.problem])
-        if not waiting:
-            return
-        model = self._ready()
-        if self._plan.capabilities.batching == "bucketed":
-            decoded = self._decoded(waiting)
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as thread:
+            ahead: Future[_Batch] | None = None
+            for group in self._groups(work):
+                if isinstance(group, _Refused):
+                    yield group.responses
+                    continue
+                current, ahead = ahead, thread.submit(self._prepared, group)
+                if current is not None:
+                    yield self._answered(current.result())
+            if ahead is not None:
+                yield self._answered(ahead.result())
+
+    def _groups(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[_Refused | list[_Pair]]:
+        """What goes together; an item that cannot be asked is refused at once, before the model is loaded."""
+        for items in work:
+            refused = [_failed(item, item.problem) for item in items if item.problem]
+            if refused:
+                yield _Refused(refused)
+            waiting = in_order_of_cost([item for item in items if not item.problem])
+            if not waiting:
+                continue
+            self._ready()
+            if self._plan.capabilities.batching != "bucketed":
+                unread: list[_Pair] = [(item, None) for item in waiting]
+                yield from batches(unread, lambda: self._size.now, None)
+                continue
+            decoded = self._decoded([(item, None) for item in waiting])
+            yield _Refused([_failed(item, given) for item, given in decoded if isinstance(given, Problem)])
             inputs = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
-            yield [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]
-            for batch in batches(inputs, lambda: self._size.now, lambda pair: model.bucket(pair[1])):
-                yield self._asked(model, batch)
-            return
-        for group in batches(waiting, lambda: self._size.now, None):
-            decoded = self._decoded(group)
-            good = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
-            bad = [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]
-            yield bad + (self._asked(model, good) if good else [])
+            for batch in batches(inputs, lambda: self._size.now, self._bucket):
+                yield list(batch)
 
-    def _decoded(self, items: Sequence[WorkItem]) -> list[tuple[WorkItem, ModelInput | Problem]]:
-        return [(item, self._input(item)) for item in items]
+    def _bucket(self, pair: tuple[WorkItem, ModelInput]) -> int:
+        return self._ready().bucket(pair[1])
 
-    def _input(self, item: WorkItem) -> ModelInput | Problem:
-        task, limit = self._current(), self._plan.capabilities.max_images
+    def _prepared(self, pairs: Sequence[_Pair]) -> _Batch:
+        """Decoded and made into the family's tensors; a fault of the family is kept for `_asked` to part."""
+        decoded = self._decoded(pairs)
+        bad = [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]
+        good = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
+        if not good or self._current().answer_by != "generate":
+            return _Batch(bad, good, None)
         try:
-            pairs = zip(item.images, item.sample.images, strict=True) if item.images else ()
-            images = tuple(decode(data, ref.locator) for data, ref in pairs)
+            return _Batch(bad, good, _Made(self._ready().prepare([given for _, given in good])))
+        except Exception as error:  # the boundary to model code, as in `_asked`
+            return _Batch(bad, good, error)
+
+    def _answered(self, batch: _Batch) -> list[Response]:
+        return batch.failed + (self._asked(self._ready(), batch.items, batch.made) if batch.items else [])
+
+    def _decoded(self, pairs: Sequence[_Pair]) -> list[tuple[WorkItem, ModelInput | Problem]]:
+        """Every item with its input; images that several items show are decoded once."""
+        seen: dict[tuple[str, ...], tuple[Image, ...]] = {}
+        return [(item, given or self._input(item, seen)) for item, given in pairs]
+
+    def _input(self, item: WorkItem, seen: dict[tuple[str, ...], tuple[Image, ...]]) -> ModelInput | Problem:
+        task, limit, key = self._current(), self._plan.capabilities.max_images, item.request.images
+        try:
+            if key not in seen:
+                pairs = zip(item.images, item.sample.images, strict=True) if item.images else ()
+                seen[key] = stepped(tuple(decode(data, ref.locator) for data, ref in pairs), task.image_steps, limit)
             sounds = zip(item.audio, item.sample.audio, strict=True)
             audio = tuple(Audio(*decode_audio(data, ref.locator)) for data, ref in sounds)
         except ImageError as error:
             return Problem(error.kind, str(error))
-        return ModelInput(item.request, stepped(images, task.image_steps, limit), audio)
+        return ModelInput(item.request, seen[key], audio)
 
     def _current(self) -> TaskPlan:
         if self._task is None:
             raise RuntimeError("start_task comes before answer")
         return self._task
 
-    def _asked(self, model: Model, batch: list[tuple[WorkItem, ModelInput]]) -> list[Response]:
+    def _asked(
+        self, model: Model, batch: list[tuple[WorkItem, ModelInput]], made: _Made | Exception | None = None
+    ) -> list[Response]:
         inputs = [given for _, given in batch]
         task = self._current()
         try:
-            prepared = model.prepare(inputs) if task.answer_by == "generate" else inputs
+            if isinstance(made, Exception):
+                raise made
+            if task.answer_by != "generate":
+                prepared: object = inputs
+            else:
+                prepared = made.tensors if made is not None else model.prepare(inputs)
             start = time.perf_counter()
             answers = _answers(model, prepared, inputs, task.answer_by, task.generation)
             latency_s = time.perf_counter() - start

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from harness.engine.run import run_suite
 from harness.errors import DatasetError, StoreError, SuiteError
+from harness.models.base import Generation, ModelInput
+from harness.records import GenerationSettings, Problem
 from harness.store.runs import Run, read_run
 from harness.store.tables import TIMING_COLUMNS
 from harness.tasks.schema import Subset
 from tests.conftest import make_chart_data
+from tests.scripted_model import Scripted
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -230,3 +235,74 @@ def test_too_many_images_for_a_model_is_named_unless_the_task_joins_them(card: C
     outcome = run_suite("mini", [card("two", max_images=1)], out=tmp_path / "out", subset=Subset(first=2))
     pairs = next(t for t in outcome.runs[0].record.tasks if t.plan.name == "nlvr2")
     assert pairs.n_answered == pairs.n_samples > 0
+
+
+def repeated(root: Path) -> Path:
+    """Four questions, of which the first, third and fourth are one."""
+    folder = make_chart_data(root) / "chartqa" / "ChartQA Dataset" / "test"
+    rows = json.loads((folder / "test_human.json").read_text())
+    (folder / "test_human.json").write_text(json.dumps([rows[0], rows[1], rows[0], rows[0]]))
+    (folder / "test_augmented.json").write_text("[]")
+    return root
+
+
+def test_equal_requests_are_asked_once_and_all_answered(chart_suite: Path, card: Card, tmp_path: Path) -> None:
+    data = repeated(tmp_path / "data")
+    log = tmp_path / "log"
+    run = run_suite(chart_suite, [card("m", log=str(log))], data=data, out=tmp_path / "out", batch_size=1).runs[0]
+    assert sum(asked(log).values()) == 2
+    samples = run.samples()
+    assert len(samples) == 4
+    assert samples["text"][0] == samples["text"][2] == samples["text"][3] != samples["text"][1]
+    assert list(samples["cached"]) == [False, False, True, True]
+    assert run.record.timing["requests_asked"] == 2
+
+
+def test_a_failure_is_shared_by_equal_requests(chart_suite: Path, card: Card, tmp_path: Path) -> None:
+    data = repeated(tmp_path / "data")
+    whole = run_suite(chart_suite, [card("m")], data=data, out=tmp_path / "whole").runs[0]
+    broken = card("n", breaks_on=str(whole.samples()["sample_id"][0]))
+    run = run_suite(chart_suite, [broken], data=data, out=tmp_path / "out").runs[0]
+    assert run.record.tasks[0].unscored == {"model_error": 3}
+
+
+def test_the_next_batch_is_prepared_while_one_is_generated(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    following = threading.Event()
+    prepare, generate = Scripted.prepare, Scripted.generate
+
+    def prepared(self: Scripted, batch: Sequence[ModelInput]) -> list[ModelInput]:
+        calls.append("prepare")
+        if len(calls) > 1:
+            following.set()
+        return prepare(self, batch)
+
+    def generated(self: Scripted, batch: Any, settings: GenerationSettings) -> list[Generation | Problem]:
+        assert following.wait(20)
+        calls.append("generate")
+        return generate(self, batch, settings)
+
+    monkeypatch.setattr(Scripted, "prepare", prepared)
+    monkeypatch.setattr(Scripted, "generate", generated)
+    run = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "out", batch_size=4).runs[0]
+    assert run.record.tasks[0].n_answered == 8
+    assert calls[:3] == ["prepare", "prepare", "generate"]
+
+
+def test_a_fault_of_preparing_concerns_only_its_sample(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_suite(chart_suite, [card("m")], data=chart_data, out=tmp_path / "whole").runs[0]
+    victim = str(whole.samples()["sample_id"][2])
+
+    def prepared(self: Scripted, batch: Sequence[ModelInput]) -> list[ModelInput]:
+        if any(item.request.sample_id == victim for item in batch):
+            raise ValueError("not a picture")
+        return list(batch)
+
+    monkeypatch.setattr(Scripted, "prepare", prepared)
+    run = run_suite(chart_suite, [card("n")], data=chart_data, out=tmp_path / "out", batch_size=4).runs[0]
+    assert run.record.tasks[0].unscored["model_error"] == 1
+    assert run.record.tasks[0].n_answered == 7
