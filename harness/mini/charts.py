@@ -23,6 +23,7 @@ from harness.mini.streams import Dice
 SIZE_PX = 128
 Kind = Literal["bar", "hbar", "line", "pie"]
 Place = tuple[float, float]
+Places = tuple[list[Place], list[Place]]
 KINDS: tuple[Kind, ...] = ("bar", "hbar", "line", "pie")
 LABELS = (
     *("tea", "milk", "rice", "corn", "fish", "beef", "oats", "eggs", "salt", "plum"),
@@ -81,13 +82,15 @@ class Chart:
     plan: Plan
     label_places: tuple[Place, ...]
     """Middle of each label's ink, column and row in pixels."""
+    value_places: tuple[Place, ...]
+    """Where each value is to be seen: the end of its bar, its marker, the inside of its slice."""
 
 
 def draw(rng: np.random.Generator, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Chart:
     """A random chart of one of `kinds` whose number of rows is one of `counts`, each within 2..4; about 0.2 ms."""
     made = plan(Dice(rng), counts, kinds)
-    image, places = _drawn(made)
-    return Chart(image, made, tuple(places))
+    image, (labels, values) = _drawn(made)
+    return Chart(image, made, tuple(labels), tuple(values))
 
 
 def plan(dice: Dice, counts: tuple[int, ...] = (2, 3, 4), kinds: tuple[Kind, ...] = KINDS) -> Plan:
@@ -132,8 +135,8 @@ def render(made: Plan) -> Pixels:
     return _drawn(made)[0]
 
 
-def _drawn(made: Plan) -> tuple[Pixels, list[Place]]:
-    """The picture and the places of its labels."""
+def _drawn(made: Plan) -> tuple[Pixels, Places]:
+    """The picture and the places of its labels and values."""
     image = np.empty((SIZE_PX, SIZE_PX, 3), np.uint8)
     image[:] = made.ground
     _write(image, made.title, _TITLE_PX, 64 + made.shift[0], 11, align=0.5)
@@ -141,7 +144,7 @@ def _drawn(made: Plan) -> tuple[Pixels, list[Place]]:
     return image, draw_kind(image, made)
 
 
-def _upright(image: Pixels, made: Plan) -> list[Place]:
+def _upright(image: Pixels, made: Plan) -> Places:
     """Bars or a line over categories from left to right."""
     dx, dy = made.shift
     left, right, top, bottom = 16 + dx, 126, 26 + dy, 112 + dy
@@ -168,7 +171,7 @@ def _upright(image: Pixels, made: Plan) -> list[Place]:
         places.append(_write(image, label, _WORD_PX, x, bottom + 11, align=0.5))
         if made.printed:
             _write(image, str(value), _VALUE_PX, x, y - (2 if made.kind == "bar" else 4), align=0.5, ground=made.ground)
-    return places
+    return places, [(x, float(y)) for x, y in zip(middles, heights, strict=True)]
 
 
 def _line(image: Pixels, xs: list[float], ys: list[int], colour: Colour) -> None:
@@ -184,7 +187,7 @@ def _line(image: Pixels, xs: list[float], ys: list[int], colour: Colour) -> None
     paint(image, stepped(np.asarray(mask.reduce(_FINE))), left, top, colour)
 
 
-def _lying(image: Pixels, made: Plan) -> list[Place]:
+def _lying(image: Pixels, made: Plan) -> Places:
     """Bars from left to right over categories from top to bottom."""
     dx, dy = made.shift
     left, top, bottom = 32 + dx, 17 + dy, 113 + dy
@@ -196,20 +199,21 @@ def _lying(image: Pixels, made: Plan) -> list[Place]:
         image[bottom : bottom + 2, x] = _INK
         _write(image, str(tick), _TICK_PX, x + 0.5, bottom + 10, align=0.5)
     pitch = (bottom - top) / len(made.values)
-    places = []
+    places, ends = [], []
     for i, (label, value, colour) in enumerate(zip(made.labels, made.values, made.colours, strict=True)):
         y, half = top + pitch * (i + 0.5), pitch * made.bar_share / 2
         end = left + round(value * unit)
         image[round(y - half) : round(y + half), left + 1 : end + 1] = COLOURS[colour]
         places.append(_write(image, label, _WORD_PX, left - 3, y + 3.5, align=1.0))
+        ends.append((float(end), y))
         if made.printed:
             _write(image, str(value), _VALUE_PX, end + 3, y + 3, align=0.0, ground=made.ground)
     image[top : bottom + 1, left] = _INK
     image[bottom, left:127] = _INK
-    return places
+    return places, ends
 
 
-def _pie(image: Pixels, made: Plan) -> list[Place]:
+def _pie(image: Pixels, made: Plan) -> Places:
     """Slices clockwise from twelve o'clock and a legend in the same order."""
     dx, dy = made.shift
     shares = _sectors()
@@ -219,17 +223,18 @@ def _pie(image: Pixels, made: Plan) -> list[Place]:
     side = shares.shape[0]
     image[top : top + side, left : left + side] = np.rint(shares @ paints).astype(np.uint8)
     middle_x, middle_y, start = left + side / 2, top + side / 2, 0
-    places = []
+    places, slices = [], []
     for i, (label, value, colour) in enumerate(zip(made.labels, made.values, made.colours, strict=True)):
         y = 46 + dy + 16 * i
         image[y : y + 7, 86 + dx : 93 + dx] = COLOURS[colour]
         places.append(_write(image, label, _WORD_PX, 96 + dx, y + 7, align=0.0))
+        angle = 2 * np.pi * (start + value / 2) / 100
+        inside = float(middle_x + 25 * np.sin(angle)), float(middle_y - 25 * np.cos(angle))
+        slices.append(inside)
         if made.printed:
-            angle = 2 * np.pi * (start + value / 2) / 100
-            x, y_text = middle_x + 25 * np.sin(angle), middle_y - 25 * np.cos(angle) + 3.5
-            _write(image, str(value), _VALUE_PX, float(x), float(y_text), align=0.5, ink=_ON[colour])
+            _write(image, str(value), _VALUE_PX, inside[0], inside[1] + 3.5, align=0.5, ink=_ON[colour])
         start += value
-    return places
+    return places, slices
 
 
 @cache

@@ -117,6 +117,8 @@ class Charts:
     """Also ask for the labels alone."""
     questions: int = 0
     """Questions about each chart, answered from the picture."""
+    value_spots: bool = False
+    """Tell the places of values beside those of labels: ends of bars, markers, insides of slices."""
 
     def draw(self, rng: np.random.Generator, progress: float) -> Example:
         """A chart of two to four rows, with the places of its labels."""
@@ -141,8 +143,10 @@ class Charts:
         for _ in range(self.questions):
             asked = chart_questions.ask(dice, chart.plan, "human" if dice.chance(0.5) else "augmented")
             turns.append(Turn(asked.query, asked.label))
-        places = zip(chart.plan.labels, chart.label_places, strict=True)
-        spots = tuple(Spot(label, column, row) for label, (column, row) in places)
+        seen = list(zip(chart.plan.labels, chart.label_places, strict=True))
+        if self.value_spots:
+            seen += zip(map(str, chart.plan.values), chart.value_places, strict=True)
+        spots = tuple(Spot(text, column, row) for text, (column, row) in seen)
         return Example((chart.image,), tuple(turns), chart.plan.kind, spots)
 
 

@@ -66,6 +66,21 @@ def test_the_words_of_a_chart_stand_where_it_says(kind: charts.Kind) -> None:
             assert abs((rows.min() + rows.max() + 1) / 2 - row) <= 2
 
 
+@pytest.mark.parametrize("kind", charts.KINDS)
+def test_the_values_of_a_chart_are_seen_where_it_says(kind: charts.Kind) -> None:
+    for seed in range(20):
+        made = charts.draw(np.random.default_rng(seed), kinds=(kind,))
+        for (column, row), colour in zip(made.value_places, made.plan.colours, strict=True):
+            near = made.image[max(0, int(row) - 3) : int(row) + 4, max(0, int(column) - 6) : int(column) + 7]
+            assert (near == charts.COLOURS[colour]).all(axis=2).any()
+    spots = Charts(value_spots=True).draw(np.random.default_rng(1), 0.0).spots
+    rows = Charts().draw(np.random.default_rng(1), 0.0)
+    assert spots[: len(rows.spots)] == rows.spots
+    assert [s.text for s in spots[len(rows.spots) :]] == [
+        line.split(" | ")[1] for line in rows.turns[0].answer.split(" <0x0A> ")[1:]
+    ]
+
+
 @pytest.mark.parametrize("source", [Scenes(), Statements()], ids=lambda s: type(s).__name__)
 def test_the_shapes_of_a_scene_stand_where_it_says(source: Scenes | Statements) -> None:
     for seed in range(20):
