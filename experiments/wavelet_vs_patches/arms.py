@@ -50,7 +50,7 @@ class Task:
 TASKS: Mapping[str, Task] = {
     "scenes": Task("scenes", "scenes.yaml", "exact_match", 700, 100, 32, {"height": 64, "width_px": 64}),
     "formulas": Task(
-        "formulas", "formulas.yaml", "latex_edit_similarity", 1200, 200, 24,
+        "formulas", "formulas.yaml", "latex_edit_similarity", 800, 160, 24,
         {"height": 48, "width_px": 128, "fit": "place"},
     ),
 }  # fmt: skip

@@ -19,7 +19,8 @@ from harness import registry
 from harness.cards.loading import bundled_cards, load_card
 from harness.cards.schema import ModelCard
 from harness.fingerprint import file_sha256
-from harness.mini import formulas, questions, scenes
+from harness.mini import chart_questions, charts, formulas, questions, scenes
+from harness.mini.streams import Dice
 from harness.models.base import Generation, Model, ModelInput
 from harness.records import GenerationSettings, Request
 from harness.training.procedural import choice_turn
@@ -82,7 +83,7 @@ def caption_share(name: str, *, shuffled: bool) -> float:
 
 def test_the_zoo_is_small() -> None:
     sizes = {name: (FOLDER / name / "model.safetensors").stat().st_size for name in NAMES}
-    assert len(sizes) >= 8
+    assert len(sizes) >= 9
     assert max(sizes.values()) <= MAX_BYTES
     assert sum(sizes.values()) <= MAX_TOTAL_BYTES
 
@@ -130,6 +131,31 @@ def test_formulas_are_read() -> None:
     drawn = [formulas.draw(rng, "test") for _ in range(N)]
     found = answers("nano-wavelet-latex", [((f.image,), "") for f in drawn], 24)
     assert share([text == f.latex for text, f in zip(found, drawn, strict=True)]) >= 0.85
+
+
+@cache
+def drawn_charts() -> tuple[charts.Chart, ...]:
+    rng = np.random.default_rng(SEED)
+    return tuple(charts.draw(rng) for _ in range(N))
+
+
+@pytest.mark.parametrize(("shift", "least", "most"), [(0, 0.95, 1.0), (1, 0.0, 0.10)])
+def test_charts_are_read_into_their_tables_and_no_others(shift: int, least: float, most: float) -> None:
+    drawn = drawn_charts()
+    found = answers("nano-deplot", [((drawn[n - shift].image,), "") for n in range(N)])
+    right = []
+    for text, chart in zip(found, drawn, strict=True):
+        read = {tuple(line.split(" | ")) for line in text.split(" <0x0A> ")}
+        right += [pair in read for pair in charts.table(chart.plan)[1:]]
+    assert least <= share(right) <= most
+
+
+@pytest.mark.parametrize("subset", ["human", "augmented"])
+def test_questions_about_charts_are_answered_from_their_tables(subset: chart_questions.Subset) -> None:
+    drawn, dice = drawn_charts(), Dice(np.random.default_rng(SEED))
+    asked = [chart_questions.ask(dice, c.plan, subset) for c in drawn]
+    found = answers("nano-deplot-rules", [((c.image,), a.query) for c, a in zip(drawn, asked, strict=True)])
+    assert share([text == a.label for text, a in zip(found, asked, strict=True)]) >= 0.85
 
 
 def test_every_bundled_recipe_of_a_nano_model_has_its_checkpoint() -> None:
