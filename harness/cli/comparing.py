@@ -15,15 +15,18 @@ def compare_command(
     margin: Annotated[
         float | None, typer.Option(help="Largest difference that does not matter (0.02: two points of a rate).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; without it Markdown is printed.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; without it the tables are printed.")] = None,
     formats: Annotated[str, typer.Option("--format", help="What to write: md,csv,tex,html,json.")] = "md,csv,tex,html",
     as_json: Annotated[bool, typer.Option("--json", help="Print the pairs and standings as JSON.")] = False,
 ) -> None:
-    """Compare sealed runs sample by sample; unlike runs are refused, and the refusal says what differs."""
-    from harness.cli.output import print_json, printable
+    """Compare sealed runs sample by sample; unlike runs are refused, and the refusal says what differs.
+
+    Into a pipe or a file the tables are printed as Markdown.
+    """
+    from harness.cli.output import print_comparison, print_json, printable
     from harness.compare.comparison import compare
     from harness.compare.run_tables import run_tables
-    from harness.compare.writing import to_markdown, write_comparison
+    from harness.compare.writing import write_comparison
     from harness.store.files import write_json
     from harness.store.runs import find_runs, read_run
 
@@ -45,7 +48,7 @@ def compare_command(
     if as_json:
         print_json(content)
     elif out is None:
-        print(printable(to_markdown(run_tables(compared))), end="")
+        print_comparison(run_tables(compared))
 
 
 def attribute_command(
@@ -56,7 +59,7 @@ def attribute_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary and every sample as JSON.")] = False,
 ) -> None:
     """Put the errors of a two-stage chart model down to reading the table or to reasoning on it."""
-    from harness.cli.output import number, print_json, print_table, printable
+    from harness.cli.output import number, print_json, print_table, say
     from harness.engine.two_stage import attribute_errors
     from harness.store.runs import read_run
 
@@ -83,7 +86,7 @@ def attribute_command(
         lines.append([str(row["outcome"]), str(row["count"]), share, interval, f1])
     print_table(f"{task}: reading or reasoning", columns, lines)
     first = rows[0]
-    print(printable(f"{first['n_scored']}/{first['n_total']} samples scored in both runs; {found.signature}"))
+    say(f"{first['n_scored']}/{first['n_total']} samples scored in both runs; {found.signature}")
 
 
 def drops_command(

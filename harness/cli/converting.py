@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import families_named
+
 
 def convert_command(
-    family: Annotated[str, typer.Argument(help="Model family, such as mplug.")],
+    family: Annotated[str, typer.Argument(help="Model family, such as mplug.", autocompletion=families_named)],
     source: Annotated[Path, typer.Argument(help="The released .pth or .bin file.")],
     target: Annotated[Path, typer.Argument(help="A new folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Convert released weights to safetensors; tensors are read of a pickle and nothing else."""
     from harness import registry
-    from harness.cli.output import print_json, printable
+    from harness.cli.output import print_json, say
 
     done = registry.load("models", family).convert(source, target)
     if as_json:
         print_json(done)
         return
-    print(printable(f"{done.kept} tensors written to {done.folder}, {len(done.dropped)} of training left out"))
+    say(f"{done.kept} tensors written to {done.folder}, {len(done.dropped)} of training left out")
     if done.copied:
-        print(printable(f"copied: {', '.join(done.copied)}"))
+        say(f"copied: {', '.join(done.copied)}")
     if done.lacks:
-        print(printable(f"a run also needs: {', '.join(done.lacks)}"))
+        say(f"a run also needs: {', '.join(done.lacks)}")

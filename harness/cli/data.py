@@ -7,18 +7,23 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import datasets_named
+
 app = typer.Typer(help="Check benchmark files, make the mini benchmarks.", no_args_is_help=True)
 
 
 @app.command("check")
 def check(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set, as `harness list datasets` shows.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(help="Name of the data set, as `harness list datasets` shows.", autocompletion=datasets_named),
+    ],
     data: Annotated[Path | None, typer.Option(help="The benchmark's folder or a folder of benchmarks.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count samples, images, duplicates and faults of a benchmark on disk. Exit 1 if something is wrong with it."""
-    from harness.cli.output import print_json, print_table, printable
+    from harness.cli.output import print_json, print_table, say
     from harness.datasets.check import check_dataset
     from harness.datasets.opening import open_dataset
 
@@ -48,7 +53,7 @@ def check(
         print_table(dataset, columns, rows)
         for report in reports:
             for problem in report.problems:
-                print(printable(f"{report.split}: {problem.kind} x{problem.count}: {'; '.join(problem.examples)}"))
+                say(f"{report.split}: {problem.kind} x{problem.count}: {'; '.join(problem.examples)}", indent="  ")
     raise typer.Exit(1 if any(report.problems for report in reports) else 0)
 
 
@@ -60,11 +65,11 @@ def make_mini(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Draw the mini benchmarks anew, in the official layouts; equal versions give equal bytes."""
-    from harness.cli.output import print_json
+    from harness.cli.output import print_json, printable
     from harness.mini.write import write_mini
 
     report = write_mini(out, seed=seed, n=n)
     if as_json:
         print_json(report)
     else:
-        print(f"mini benchmarks written to {out}")
+        print(printable(f"mini benchmarks written to {out}"))

@@ -25,7 +25,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List models, data sets, metrics, tasks or suites; a broken plugin is listed with its error."""
-    from harness.cli.output import print_json, print_table, printable
+    from harness.cli.output import print_json, print_table, say
     from harness.engine import catalogue
 
     rows: list[dict[str, Any]] = {
@@ -43,4 +43,4 @@ def list_command(
         for row in rows:
             if row["why"]:
                 why = row["why"].removeprefix(f"{row['name']}: ")
-                print(printable(f"{row['name']}: {why}"))
+                say(f"{row['name']}: {why}", indent="  ")

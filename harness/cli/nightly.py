@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import cards_named, suites_named, tasks_named
+
 baseline = typer.Typer(help="Runs that are accepted as what a model should do.", no_args_is_help=True)
 _Folder = Annotated[Path, typer.Option("--baselines", help="Folder of accepted baselines.")]
 _DEFAULT_FOLDER = Path("results/baselines")
@@ -49,7 +51,7 @@ def accept_command(
     """Take a run as its model's baseline; nothing is copied, and earlier acceptances stay in the file."""
     import getpass
 
-    from harness.cli.output import print_json, printable
+    from harness.cli.output import print_json, say
     from harness.nightly.baselines import accept, baseline_file
 
     folder = baselines if baselines is not None else run.resolve().parent / "baselines"
@@ -59,9 +61,9 @@ def accept_command(
         return
     current = accepted.current
     file = baseline_file(folder, accepted.suite, accepted.model)
-    print(printable(f"{accepted.model} on {accepted.suite}: {current.run} is the baseline ({file})"))
+    say(f"{accepted.model} on {accepted.suite}: {current.run} is the baseline ({file})", indent="  ")
     if len(accepted.accepted) > 1:
-        print(printable(f"before: {accepted.accepted[-2].run}, accepted {accepted.accepted[-2].when}"))
+        say(f"before: {accepted.accepted[-2].run}, accepted {accepted.accepted[-2].when}", indent="  ")
 
 
 @baseline.command("list")
@@ -87,8 +89,8 @@ def list_command(
 
 @baseline.command("show")
 def show_command(
-    suite: Annotated[str, typer.Argument(help="Name of the suite.")],
-    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    suite: Annotated[str, typer.Argument(help="Name of the suite.", autocompletion=suites_named)],
+    model: Annotated[str, typer.Argument(help="Name of the model.", autocompletion=cards_named)],
     baselines: _Folder = _DEFAULT_FOLDER,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
@@ -113,9 +115,9 @@ def show_command(
 
 def history_command(
     out: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("results"),
-    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite.", autocompletion=suites_named)] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.", autocompletion=cards_named)] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.", autocompletion=tasks_named)] = None,
     figure: Annotated[Path | None, typer.Option(help="SVG file to draw the nights into.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every night as JSON.")] = False,
 ) -> None:

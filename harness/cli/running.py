@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.completion import models_named, suites_named
+
 if TYPE_CHECKING:
     from harness.engine.run import Outcome
     from harness.records import MetricValue
@@ -21,8 +24,11 @@ _LINE_EVERY_S = 10.0
 
 
 def run_command(
-    suite: Annotated[str, typer.Option(help="Name or YAML file of a suite.")],
-    models: Annotated[str, typer.Option(help="Card names, YAML files or family:card, separated by commas.")],
+    suite: Annotated[str, typer.Option(help="Name or YAML file of a suite.", autocompletion=suites_named)],
+    models: Annotated[
+        str,
+        typer.Option(help="Card names, YAML files or family:card, separated by commas.", autocompletion=models_named),
+    ],
     data: Annotated[Path | None, typer.Option(help="A benchmark's folder or a folder of benchmarks.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N questions of each task.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Only N questions of each task, drawn by --seed.")] = None,
@@ -105,7 +111,7 @@ class Lines:
     """Progress on standard error: one line that is rewritten on a terminal, one every ten seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._model = self._task = ""
         self._total = self._asked = self._known = self._failed = 0
         self._start = self._shown = 0.0
@@ -149,11 +155,11 @@ class Lines:
         self._write(f"{self._model} {self._task}: {done}/{self._total} answered{known}{failed}{left}")
 
     def _write(self, text: str) -> None:
-        from harness.cli.output import printable
+        from harness.cli.output import columns_of, printable
 
         text = printable(text)
         if self._live:
-            sys.stderr.write(f"\r\x1b[2K{text[:118]}")
+            sys.stderr.write(f"\r\x1b[2K{text[: (columns_of(sys.stderr) or 80) - 1]}")
             sys.stderr.flush()
         else:
             print(text, file=sys.stderr)
@@ -170,7 +176,7 @@ def _duration(seconds: float) -> str:
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, scored
+    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, say, scored
 
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -195,12 +201,12 @@ def _print_outcome(outcome: Outcome) -> None:
                 rows.append([metric if position == 0 else "", model, estimate(value), interval(value), scored(value)])
         print_table(name, columns, rows)
         for line in reasons(value for entries in metrics.values() for _, value in entries):
-            print(printable(line))
+            say(line, indent="  ")
     for run in outcome.runs:
         for warning in run.record.warnings:
-            print(printable(f"warning: {run.record.model}: {warning}"))
+            say(f"warning: {run.record.model}: {warning}", indent="  ")
     for model, reason in outcome.failures:
-        print(printable(f"failed: {model}: {reason}"))
+        say(f"failed: {model}: {reason}", indent="  ")
     for run in outcome.runs:
         print(printable(f"results: {run.path}"))
     if outcome.interrupted:
@@ -226,7 +232,7 @@ def _print_plan(
     device: str,
     as_json: bool,
 ) -> None:
-    from harness.cli.output import print_json, printable
+    from harness.cli.output import print_json, say
     from harness.engine.dry_run import describe_run
     from harness.tasks.schema import Subset
 
@@ -237,9 +243,9 @@ def _print_plan(
         return
     for report in reports:
         size = f"{report.weights_bytes / 2**20:.0f} MiB of weights" if report.weights_bytes else "no weights on disk"
-        print(printable(f"{report.model}: {report.problem or size}"))
+        say(f"{report.model}: {report.problem or size}", indent="  ")
         for task in report.tasks:
             faults = ", ".join(f"{kind} x{count}" for kind, count in task.problems.items()) or "no faults"
-            print(printable(f"  {task.task}: {task.n_samples} samples, {task.n_images} images, {faults}"))
-            print(printable(f"    generation: {task.generation}"))
-            print(printable(f"    first prompt: {task.first_prompt!r}"))
+            say(f"  {task.task}: {task.n_samples} samples, {task.n_images} images, {faults}", indent="  ")
+            say(f"    generation: {task.generation}", indent="  ")
+            say(f"    first prompt: {task.first_prompt!r}", indent="  ")

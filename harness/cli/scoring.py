@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.completion import datasets_named, tasks_named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,35 +30,36 @@ def _value_rows(values: Iterable[MetricValue]) -> list[list[str]]:
 
 
 def score_command(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    dataset: Annotated[str, typer.Argument(help="Name of the data set.", autocompletion=datasets_named)],
     predictions: Annotated[Path, typer.Option(help="File of answers: our JSONL, COCO results, or a published form.")],
     data: Annotated[Path | None, typer.Option(help="The benchmark's folder or a folder of benchmarks.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="A COCO-form reference file.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="Force a form instead of recognising it.")] = None,
     split: Annotated[str | None, typer.Option(help="The split that the answers belong to.")] = None,
-    task: Annotated[str | None, typer.Option(help="The task whose metrics are used.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task whose metrics are used.", autocompletion=tasks_named)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
     """Score published or foreign outputs; no model is run and no images are needed."""
-    from harness.cli.output import console, print_json, print_table, printable, reasons
+    from harness.cli.output import print_json, print_table, reasons, say
     from harness.engine.predictions import score_predictions
 
     result = score_predictions(
         dataset, predictions, data=data, annotations=annotations, format=form, split=split, task=task
     )
-    notes = console(error=True)
     for note in result.notes:
-        notes.print(printable(f"note: {note}"), markup=False, soft_wrap=True)
+        say(f"note: {note}", indent="  ", error=True)
     if as_json:
         print_json(result.values)
         return
     print_table(f"{predictions.name} on {dataset}", _VALUE_COLUMNS, _value_rows(result.values))
     for line in reasons(result.values):
-        print(printable(line))
-    print(printable(f"form {result.format}; gold answers from {result.reference_source}; sha256 {result.sha256[:16]}"))
+        say(line, indent="  ")
+    say(f"form {result.format}; gold answers from {result.reference_source}; sha256 {result.sha256[:16]}", indent="  ")
     for value in result.values:
         if value.subset == "all":
-            print(printable(f"  {value.signature}  ({value.method or value.reason})"))
+            say(f"  {value.signature}  ({value.method or value.reason})", indent="  ")
 
 
 def rescore_command(
@@ -68,7 +71,7 @@ def rescore_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the new values as JSON.")] = False,
 ) -> None:
     """Score stored answers again; the old record stays and a new one is added."""
-    from harness.cli.output import print_json, value_objects
+    from harness.cli.output import print_json, printable, value_objects
     from harness.engine.rescore import rescore
 
     made = rescore(run, reason=reason, data=data)
@@ -76,7 +79,7 @@ def rescore_command(
         print_json(value_objects([made.record]))
     else:
         show(made.record)
-        print(f"new record in {made.path}")
+        print(printable(f"new record in {made.path}"))
 
 
 def show_command(
@@ -101,9 +104,9 @@ def show_command(
 
 def show(record: RunRecord) -> None:
     """Print one record."""
-    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, scored
+    from harness.cli.output import estimate, interval, metric_name, print_table, reasons, say, scored
 
-    print(printable(f"{record.model} on {record.suite} ({record.run_id})"))
+    say(f"{record.model} on {record.suite} ({record.run_id})", indent="  ")
     for task in record.tasks:
         plan = task.plan
         where = "bundled data" if plan.data == "bundled" else plan.data
@@ -111,14 +114,14 @@ def show(record: RunRecord) -> None:
             f"{plan.name}: {task.n_answered}/{task.n_samples} answered", _VALUE_COLUMNS, _value_rows(task.values)
         )
         for line in reasons(task.values):
-            print(printable(f"  {line}"))
-        print(printable(f"  {plan.dataset} {plan.split}, {where}; prompt {plan.prompt_name} v{plan.prompt_version}"))
+            say(f"  {line}", indent="  ")
+        say(f"  {plan.dataset} {plan.split}, {where}; prompt {plan.prompt_name} v{plan.prompt_version}", indent="  ")
         for kind, count in task.unscored.items():
-            print(printable(f"  without an answer: {kind} x{count}"))
+            say(f"  without an answer: {kind} x{count}")
     rows = [[metric_name(v), estimate(v), interval(v), scored(v)] for v in record.efficiency]
     columns = [("efficiency", "left"), ("estimate", "right"), ("95 % interval", "left"), ("measured", "right")]
     print_table("", columns, rows)
     for line in reasons(record.efficiency):
-        print(printable(f"  {line}"))
+        say(f"  {line}", indent="  ")
     for warning in record.warnings:
-        print(printable(f"warning: {warning}"))
+        say(f"warning: {warning}", indent="  ")

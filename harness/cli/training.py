@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.completion import recipes_named
+
 if TYPE_CHECKING:
     from harness.training.state import Point
 
@@ -16,7 +18,10 @@ _LINE_EVERY_S = 10.0
 
 
 def train_command(
-    recipe: Annotated[str, typer.Argument(help="YAML file of a recipe, or the name of a bundled one.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="YAML file of a recipe, or the name of a bundled one.", autocompletion=recipes_named),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, card and state.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training that was begun in --out.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
@@ -26,7 +31,7 @@ def train_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a network from a recipe; killed at any moment, it goes on with --resume and ends with the same weights."""
-    from harness.cli.output import print_json
+    from harness.cli.output import print_json, printable
     from harness.training.recipe import changed, find_recipe, read_recipe
 
     path = find_recipe(recipe)
@@ -43,8 +48,8 @@ def train_command(
         print_json({"card": str(done.card), "checkpoint": str(done.checkpoint), "kept": best, "curve": done.curve})
     else:
         early = " (stopped early)" if done.stopped_early else ""
-        print(f"card: {done.card}{early}")
-        print(f"try it: harness run --suite mini --models {done.card}")
+        print(printable(f"card: {done.card}{early}"))
+        print(printable(f"try it: harness run --suite mini --models {done.card}"))
 
 
 class Lines:
