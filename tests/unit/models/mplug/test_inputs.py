@@ -10,7 +10,6 @@ from PIL import Image
 
 from harness.errors import ModelError
 from harness.models.mplug.inputs import DEVIATION, MEAN, WordPieces, pixels
-from tests.model_inputs import picture
 from tests.tiny_mplug import pieces
 
 
