@@ -153,7 +153,7 @@ def _latex_table(table: Table, notes: Mapping[str, int]) -> list[str]:
         return f"{text} [{numbers}]" if numbers else text
 
     count = len(table.columns)
-    share = (0.86 - 0.008 * (count + 1)) / count  # the rest is the heading's column and the gaps of 6 pt
+    share = (0.86 - 0.008 * (count + 1)) / max(1, count)  # the rest is the heading's column and the gaps of 6 pt
     column = r">{\raggedright\arraybackslash}p{%.3f\linewidth}"
     spec = column % 0.12 + (column % share) * count
     head = " & ".join(["", *(rf"\textbf{{{tex(name)}}}" for name in table.columns)]) + r" \\"

@@ -87,6 +87,12 @@ def test_pdflatex_compiles_the_document(tmp_path: Path, which: str) -> None:
     assert "Overfull \\hbox" not in log or "in alignment" not in log
 
 
+def test_a_table_without_columns_is_written_with_its_rows() -> None:
+    text = to_latex(Comparison("C", (Table("T", (), (Row("nothing computed", ()),), ""),)))
+    assert r"\begin{longtable}{>{\raggedright\arraybackslash}p{0.120\linewidth}}" in text
+    assert "nothing computed" in text
+
+
 def test_files_are_written_in_the_chosen_formats(tmp_path: Path) -> None:
     paths = write_comparison(hostile(), tmp_path / "new" / "folder", ["md", "csv", "md"])
     assert [p.name for p in paths] == ["comparison.md", "comparison.csv"]
