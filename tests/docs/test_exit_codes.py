@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +44,8 @@ def test_faults_of_data_are_findings(harness: Command, chart_data: Path) -> None
 
 
 def test_an_interrupt_is_2_and_a_reader_that_stops_is_0(tmp_path: Path) -> None:
-    code = "import os, signal, sys\nfrom harness.engine import catalogue\n"
+    code = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from harness.engine import catalogue\n"
     interrupted = code + "catalogue.suites = lambda: os.kill(os.getpid(), signal.SIGINT) or []\n"
     start = "sys.argv = ['harness', 'list', 'suites']\nfrom harness.cli.main import main\nmain()"
     done = subprocess.run([sys.executable, "-c", interrupted + start], capture_output=True, text=True, cwd=tmp_path)
@@ -54,4 +54,3 @@ def test_an_interrupt_is_2_and_a_reader_that_stops_is_0(tmp_path: Path) -> None:
     closing = "import os, sys\nread, write = os.pipe()\nos.dup2(write, 1)\nos.close(read)\n" + start
     done = subprocess.run([sys.executable, "-c", closing], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

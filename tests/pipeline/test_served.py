@@ -48,7 +48,7 @@ def run(folder: Path, server: ChatServer, code: int = 0) -> str:
     """`harness run --suite smoke` on the server; gives everything that was printed."""
     card = folder / "served.yaml"
     card.write_text(CARD.format(url=server.url))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PLANTED_KEY": KEY, "COLUMNS": "120"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PLANTED_KEY": KEY}
     command = [sys.executable, "-m", "harness", "run", "--suite", "smoke", "--models", str(card), "--batch-size", "4"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr + done.stdout
