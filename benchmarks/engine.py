@@ -155,7 +155,7 @@ def main() -> None:
         (folder / "speed.yaml").write_text(SUITE)
         template = TEMPLATE.format("{{ text }}").replace("\n", "\\n")
         card = CARD.format(folder=folder / "model", template=template, tokens=NEW_TOKENS)
-        (folder / "card.yaml").write_text(card)
+        (folder / "speed-model.yaml").write_text(card)
         model = LlavaForConditionalGeneration.from_pretrained(folder / "model").eval()
         processor = LlavaProcessor.from_pretrained(folder / "model", backend="pil")
         # The harness puts long prompts first, the questions of an image together.
@@ -169,7 +169,7 @@ def main() -> None:
             def run() -> list[str]:
                 turn.append(0)
                 out = folder / f"out-{size}-{len(turn)}"
-                done = run_suite(folder / "speed.yaml", [folder / "card.yaml"], data=folder, out=out, batch_size=size)
+                done = run_suite(folder / "speed.yaml", [folder / "speed-model.yaml"], data=folder, out=out, batch_size=size)
                 return [str(text).strip() for text in done.runs[0].samples()["text"]]
 
             return run
