@@ -169,7 +169,8 @@ def main() -> None:
             def run() -> list[str]:
                 turn.append(0)
                 out = folder / f"out-{size}-{len(turn)}"
-                done = run_suite(folder / "speed.yaml", [folder / "speed-model.yaml"], data=folder, out=out, batch_size=size)
+                card = folder / "speed-model.yaml"
+                done = run_suite(folder / "speed.yaml", [card], data=folder, out=out, batch_size=size)
                 return [str(text).strip() for text in done.runs[0].samples()["text"]]
 
             return run

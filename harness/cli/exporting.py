@@ -88,9 +88,3 @@ def import_command(
     for one in made:
         show(one.run.record)
         print(printable(f"run in {one.run.path}"))
-
-
-def register(app: typer.Typer) -> None:
-    """Add both commands."""
-    app.command("export")(export_command)
-    app.command("import")(import_command)

@@ -76,7 +76,8 @@ app.command("report")(reporting.report_command)
 app.command("nightly")(nightly.nightly_command)
 app.add_typer(nightly.baseline, name="baseline")
 app.command("history")(nightly.history_command)
-exporting.register(app)
+app.command("export")(exporting.export_command)
+app.command("import")(exporting.import_command)
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.mini import chart_questions, charts, formulas, scenes, statements
+from harness.mini import charts, formulas, scenes, statements
 from harness.mini.questions import ChoiceQuestion, about, compose
 from harness.mini.streams import Dice
 from harness.training.examples import Example, Spot, Turn
@@ -113,10 +113,6 @@ class Charts:
     """Charts with their tables in the linear form of DePlot."""
 
     prompt: str = ""
-    labels: bool = False
-    """Also ask for the labels alone."""
-    questions: int = 0
-    """Questions about each chart, answered from the picture."""
     value_spots: bool = False
     """Tell the places of values beside those of labels: ends of bars, markers, insides of slices."""
 
@@ -136,18 +132,11 @@ class Charts:
 
     def _example(self, rng: np.random.Generator) -> Example:
         chart = charts.draw(rng)
-        turns = [Turn(self.prompt, linear_table(chart.plan))]
-        if self.labels:
-            turns.append(Turn("labels", " | ".join(chart.plan.labels)))
-        dice = Dice(rng)
-        for _ in range(self.questions):
-            asked = chart_questions.ask(dice, chart.plan, "human" if dice.chance(0.5) else "augmented")
-            turns.append(Turn(asked.query, asked.label))
         seen = list(zip(chart.plan.labels, chart.label_places, strict=True))
         if self.value_spots:
             seen += zip(map(str, chart.plan.values), chart.value_places, strict=True)
         spots = tuple(Spot(text, column, row) for text, (column, row) in seen)
-        return Example((chart.image,), tuple(turns), chart.plan.kind, spots)
+        return Example((chart.image,), (Turn(self.prompt, linear_table(chart.plan)),), chart.plan.kind, spots)
 
 
 def linear_table(chart: charts.Plan) -> str:

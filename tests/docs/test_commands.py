@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.conftest import Command
+from tests.conftest import Command
 from tests.docs.documents import DOCUMENTS, PROGRAMS, ROOT, Block, blocks
 
 MINI = ROOT / "harness" / "mini" / "data"

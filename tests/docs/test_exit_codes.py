@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import Command
+from tests.conftest import Command
 
 BAD_CARD = "name: wrong\nrun: {famly: llava}\n"
 

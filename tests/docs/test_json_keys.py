@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.conftest import Command
+from tests.conftest import Command
 from tests.docs.documents import ROOT
 from tests.docs.test_commands import MINI, command_tree
 

@@ -19,7 +19,7 @@ from harness.codec import encode
 from harness.records import Problem
 from harness.store.files import write_json
 from harness.store.runs import find_runs, read_run
-from tests.docs.conftest import Command
+from tests.conftest import Command
 from tests.docs.test_commands import MINI, command_tree
 
 TITLE = "\x1b]0;owned\x07"

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from harness.cli.main import main
 from harness.interop.exporting import EXPORT_FORMATS
+from tests.conftest import Command
 from tests.unit.interop.runs import MAJORITY
 from tests.unit.interop.test_vlmevalkit import CHART, xlsx
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        code = stopped.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return run
 
 
 def test_export_prints_files_and_puts_notes_on_the_other_stream(harness: Command, tmp_path: Path) -> None:
