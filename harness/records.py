@@ -271,6 +271,11 @@ class MetricValue:
     """How often each extraction rule fired."""
     reason: str = ""
 
+    @property
+    def name(self) -> str:
+        """`metric@variant`, as tables print it."""
+        return f"{self.metric}@{self.variant}" if self.variant else self.metric
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:

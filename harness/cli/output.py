@@ -146,11 +146,6 @@ def _with_notes(text: str, numbers: Sequence[int]) -> str:
     return f"{text} [{', '.join(map(str, sorted(numbers)))}]" if numbers else text
 
 
-def metric_name(value: MetricValue) -> str:
-    """`metric@variant`, as tables print it."""
-    return f"{value.metric}@{value.variant}" if value.variant else value.metric
-
-
 def number(value: float | None, unit: str) -> str:
     """A value in the way its unit is printed: a rate as a percentage, bytes in MiB."""
     if value is None:
@@ -173,7 +168,7 @@ def estimate(value: MetricValue) -> str:
 
 def reasons(values: Iterable[MetricValue]) -> list[str]:
     """One line for each metric without an estimate, to stand below its table."""
-    lines = [f"{metric_name(v)}: not computed: {v.reason}" for v in values if v.estimate is None]
+    lines = [f"{v.name}: not computed: {v.reason}" for v in values if v.estimate is None]
     return list(dict.fromkeys(lines))
 
 

@@ -176,7 +176,7 @@ def _duration(seconds: float) -> str:
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    from harness.cli.output import estimate, interval, metric_name, print_table, printable, reasons, say, scored
+    from harness.cli.output import estimate, interval, print_table, printable, reasons, say, scored
 
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -186,7 +186,7 @@ def _print_outcome(outcome: Outcome) -> None:
             for value in task.values:
                 if value.subset == "all":
                     block = tasks.setdefault(task.plan.name, {})
-                    block.setdefault(metric_name(value), []).append((run.record.model, value))
+                    block.setdefault(value.name, []).append((run.record.model, value))
     columns = [
         ("metric", "left"),
         ("model", "left"),

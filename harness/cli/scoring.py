@@ -24,9 +24,9 @@ _VALUE_COLUMNS = [
 
 
 def _value_rows(values: Iterable[MetricValue]) -> list[list[str]]:
-    from harness.cli.output import estimate, interval, metric_name, scored
+    from harness.cli.output import estimate, interval, scored
 
-    return [[metric_name(v), v.subset, estimate(v), interval(v), scored(v)] for v in values]
+    return [[v.name, v.subset, estimate(v), interval(v), scored(v)] for v in values]
 
 
 def score_command(
@@ -104,7 +104,7 @@ def show_command(
 
 def show(record: RunRecord) -> None:
     """Print one record."""
-    from harness.cli.output import estimate, interval, metric_name, print_table, reasons, say, scored
+    from harness.cli.output import estimate, interval, print_table, reasons, say, scored
 
     say(f"{record.model} on {record.suite} ({record.run_id})", indent="  ")
     for task in record.tasks:
@@ -118,7 +118,7 @@ def show(record: RunRecord) -> None:
         say(f"  {plan.dataset} {plan.split}, {where}; prompt {plan.prompt_name} v{plan.prompt_version}", indent="  ")
         for kind, count in task.unscored.items():
             say(f"  without an answer: {kind} x{count}")
-    rows = [[metric_name(v), estimate(v), interval(v), scored(v)] for v in record.efficiency]
+    rows = [[v.name, estimate(v), interval(v), scored(v)] for v in record.efficiency]
     columns = [("efficiency", "left"), ("estimate", "right"), ("95 % interval", "left"), ("measured", "right")]
     print_table("", columns, rows)
     for line in reasons(record.efficiency):

@@ -37,7 +37,7 @@ class Measurement:
     @property
     def name(self) -> str:
         """`metric@variant`."""
-        return f"{self.value.metric}@{self.value.variant}" if self.value.variant else self.value.metric
+        return self.value.name
 
     @property
     def sample_set(self) -> str:

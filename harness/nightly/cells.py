@@ -44,12 +44,7 @@ class Cell:
     @property
     def metric_name(self) -> str:
         """`metric@variant`."""
-        return name_of(self.value)
-
-
-def name_of(value: MetricValue) -> str:
-    """`metric@variant` of a value."""
-    return f"{value.metric}@{value.variant}" if value.variant else value.metric
+        return self.value.name
 
 
 def earlier_nights(out: Path, suite: str, model: str) -> list[Run]:
@@ -138,7 +133,7 @@ def _stacked(rows: Sequence[Sequence[float]]) -> np.ndarray:
 
 def metric_of(value: MetricValue) -> Metric:
     """The metric that made a value, as this version defines it."""
-    return load_metric(name_of(value))
+    return load_metric(value.name)
 
 
 def is_mean(metric: Metric) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import NightlyError
-from harness.nightly.cells import main_value, name_of, night_of
+from harness.nightly.cells import main_value, night_of
 from harness.store.runs import RECORD, read_run
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#A68A00")
@@ -80,7 +80,7 @@ def history(
             value = main_value(result)
             if value.estimate is None:
                 continue
-            key = (run.record.suite, result.plan.name, run.record.model, name_of(value))
+            key = (run.record.suite, result.plan.name, run.record.model, value.name)
             units[key] = (value.unit, value.higher_is_better)
             lines.setdefault(key, []).append(
                 Point(

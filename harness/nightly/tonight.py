@@ -19,7 +19,6 @@ from harness.nightly.cells import (
     joined,
     main_value,
     metric_of,
-    name_of,
     night_of,
     read_cell,
     rescored_cell,
@@ -286,7 +285,7 @@ class Tonight:
     ) -> None:
         value = main_value(result)
         content: dict[str, object] = {
-            "metric": name_of(value),
+            "metric": value.name,
             "unit": value.unit,
             **details,
         }

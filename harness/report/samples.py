@@ -109,9 +109,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _signatures(result: TaskResult) -> dict[str, str]:
     """`metric@variant` → signature, the main metric first."""
-    return {
-        f"{v.metric}@{v.variant}" if v.variant else v.metric: v.signature for v in result.values if v.subset == "all"
-    }
+    return {v.name: v.signature for v in result.values if v.subset == "all"}
 
 
 def _task(
