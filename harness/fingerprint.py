@@ -12,6 +12,7 @@ from typing import Any
 from harness.records import Sample
 
 _BLOCK_BYTES = 1 << 20
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -37,12 +38,17 @@ def plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """`value` as JSON with sorted keys and no white space; equal values give equal text."""
-    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(plain(value))
 
 
 def fingerprint(value: Any) -> str:
     """SHA-256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return fingerprint_of_plain(plain(value))
+
+
+def fingerprint_of_plain(value: Any) -> str:
+    """The same of what `plain` gave, or of text, numbers, tuples and dicts with text as keys."""
+    return hashlib.sha256(_ENCODER.encode(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -90,7 +96,7 @@ class SampleSetChecksum:
         ]
         if sample.audio:
             content.append([audio.locator for audio in sample.audio] if audio_hashes is None else list(audio_hashes))
-        line = canonical_json(content)
+        line = _ENCODER.encode(content)
         self._digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
 
     def hexdigest(self) -> str:

@@ -45,6 +45,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "lxmert": "harness.models.regions:Lxmert",
         "predictions": "harness.models.predictions:PredictionFile",
         "majority-answer": "harness.models.controls:MajorityAnswer",
+        "fixed-answer": "harness.models.controls:FixedAnswer",
         "random-choice": "harness.models.controls:RandomChoice",
         "frequent-caption": "harness.models.controls:FrequentCaption",
         "nearest-neighbour": "harness.models.neighbours:NearestNeighbour",
@@ -88,7 +89,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "wer": "harness.metrics.speech:wer_metric",
         "cer": "harness.metrics.speech:cer_metric",
     },
-    "executors": {"local": "harness.engine.local:LocalExecutor"},
+    "executors": {"local": "harness.engine.worker:ModelWorker"},
 }
 GROUPS = {
     "models": "harness.models",

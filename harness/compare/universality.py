@@ -14,7 +14,7 @@ from harness.errors import StoreError
 from harness.records import MetricValue, RunRecord, TaskResult
 from harness.store.runs import find_runs, read_run
 
-CONTROLS = frozenset({"majority-answer", "random-choice", "frequent-caption", "nearest-neighbour"})
+CONTROLS = frozenset({"majority-answer", "random-choice", "fixed-answer", "frequent-caption", "nearest-neighbour"})
 """Families that answer without understanding the picture."""
 WRAPPERS = frozenset({"blank-image", "shuffled-image"})
 """Families that hide the picture from a model; a control for that model alone."""

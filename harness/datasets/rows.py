@@ -40,9 +40,11 @@ class Row:
     def optional(self, name: str) -> str:
         """The field as text; empty where it is absent, null or not a plain value (then also a problem)."""
         value = self.values.get(name)
+        if isinstance(value, str):
+            return value
         if value is None:
             return ""
-        if isinstance(value, str | int | float | Decimal):
+        if isinstance(value, int | float | Decimal):
             return str(value)
         self.fail("bad_field", f'"{name}" is a {type(value).__name__}; text is expected')
         return ""
@@ -73,8 +75,7 @@ class Row:
 
     def metadata(self, *names: str) -> dict[str, str]:
         """Those of the fields that say something."""
-        values = {name: self.optional(name) for name in names}
-        return {name: value for name, value in values.items() if value.strip()}
+        return {name: value for name in names if (value := self.optional(name)) and not value.isspace()}
 
 
 class Ids:

@@ -25,7 +25,7 @@ def problem_sample(row: Row, pid: str, image: ImageRef | None, ids: Ids) -> Samp
     """One problem; the fields are those of `problems.json`, the reference is the letter of `answer`."""
     question = row.text("question")
     raw = row.values.get("choices")
-    choices = tuple(str(choice) for choice in raw) if isinstance(raw, list | tuple) else ()
+    choices = tuple(map(str, raw)) if isinstance(raw, list | tuple) else ()
     if len(choices) < 2:
         row.fail("missing_field", f'"choices" holds {len(choices)} options; at least two are expected')
     answer = row.values.get("answer")
@@ -74,6 +74,11 @@ class ScienceQA(FolderDataset):
         """`problems.json` and `pid_splits.json`."""
         self.check_split(split)
         return self._problems(), self._base / "pid_splits.json"
+
+    def count(self, split: str) -> int:
+        """The pids that the split lists; a problem that stands twice in `problems.json` is not counted twice."""
+        self.check_split(split)
+        return len(set(self._splits()[split]))
 
     def read(self, split: str) -> Iterator[Sample]:
         """The problems whose pid the split lists; listed pids without a problem come last, with a reason."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from array import array
 
 import numpy as np
+from scipy.stats import binom, norm
 
 from harness.records import MetricValue, Response
 
 _PERCENTILES = (50, 95, 99)
-_RESAMPLES = 2000
+_CONFIDENCE = 0.95
 _RUSAGE_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -20,78 +21,90 @@ def process_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RUSAGE_UNIT_BYTES
 
 
-def efficiency(
-    responses: Sequence[Response], peak_bytes: int | None, memory_of: str, seed: int = 0
-) -> list[MetricValue]:
-    """Latency, throughput and memory of the requests that the model was asked in this run.
+class Measured:
+    """What a run's answers tell about its speed, gathered answer by answer.
 
     A request's latency is the wall time of its batch; throughput is the number of answers over the sum of batch times.
-    Intervals are percentile bootstraps over requests (2,000 resamples). Answers from the cache or an earlier attempt
-    are left out: they were not timed here.
-
-    Args:
-        peak_bytes: highest memory, and `memory_of` what it was measured on (`process` or `device`).
+    Answers from the cache or an earlier attempt are counted and not timed: they were not asked here.
     """
-    fresh = [r for r in responses if r.text is not None and not r.cached and r.latency_s is not None]
-    total = len(responses)
-    values: list[MetricValue] = []
-    if fresh:
-        latency = np.array([r.latency_s for r in fresh], dtype=np.float64)
-        share = latency / np.array([r.batch_size for r in fresh], dtype=np.float64)
-        picks = np.random.default_rng(seed).integers(0, len(fresh), (_RESAMPLES, min(len(fresh), 20_000)))
-        method = f"bootstrap|B={_RESAMPLES}|seed={seed}"
-        for percentile in _PERCENTILES:
-            spread = np.percentile(latency[picks], percentile, axis=1)
-            values.append(
-                _value(
-                    "latency",
-                    f"p{percentile}",
-                    "s",
-                    float(np.percentile(latency, percentile)),
-                    spread,
-                    fresh,
-                    total,
-                    method,
-                )
-            )
+
+    def __init__(self) -> None:
+        self.total = self.fresh = self.cached = 0
+        self._latency_s = array("d")
+        self._share_s = array("d")
+
+    def add(self, response: Response) -> None:
+        """Take in a response."""
+        self.total += 1
+        self.cached += response.cached
+        if response.cached or response.text is None:
+            return
+        self.fresh += 1
+        if response.latency_s is not None:
+            self._latency_s.append(response.latency_s)
+            self._share_s.append(response.latency_s / response.batch_size)
+
+    def values(self, peak_bytes: int | None, memory_of: str) -> list[MetricValue]:
+        """Latency percentiles, throughput and memory.
+
+        A percentile has the distribution-free interval of order statistics (Conover 1999, section 3.2), throughput that
+        of the mean time of an answer by the normal distribution.
+
+        Args:
+            peak_bytes: highest memory, and `memory_of` what it was measured on (`process` or `device`).
+        """
+        values: list[MetricValue] = []
+        if self._latency_s:
+            latency_s = np.sort(np.frombuffer(self._latency_s))  # (answers,)
+            for percentile in _PERCENTILES:
+                estimate = float(np.percentile(latency_s, percentile))
+                bounds = _order_statistics(latency_s, percentile / 100)
+                values.append(self._value("latency", f"p{percentile}", "s", estimate, bounds, "order-statistics"))
+            share_s = np.frombuffer(self._share_s)  # (answers,)
+            mean_s = float(share_s.mean())
+            values.append(self._value("throughput", "", "1/s", 1 / mean_s, _of_rate(share_s), "normal"))
+        else:
+            for name, variant, unit in (("latency", "p50", "s"), ("throughput", "", "1/s")):
+                values.append(_single(name, variant, unit, None, self.total, "no request was asked in this run"))
         values.append(
-            _value(
-                "throughput", "", "1/s", float(1 / share.mean()), 1 / share[picks].mean(axis=1), fresh, total, method
-            )
+            _single("peak_memory", memory_of, "bytes", peak_bytes, self.total, "one measurement: no interval")
         )
-    else:
-        for name, variant, unit in (("latency", "p50", "s"), ("throughput", "", "1/s")):
-            values.append(_single(name, variant, unit, None, total, "no request was asked in this run"))
-    values.append(_single("peak_memory", memory_of, "bytes", peak_bytes, total, "one measurement: no interval"))
-    return values
+        return values
+
+    def _value(
+        self, name: str, variant: str, unit: str, estimate: float, bounds: tuple[float, float | None], method: str
+    ) -> MetricValue:
+        return MetricValue(
+            metric=name,
+            variant=variant,
+            signature="|".join(filter(None, [name, variant, "v1"])),
+            subset="all",
+            estimate=estimate,
+            low=bounds[0],
+            high=bounds[1],
+            n_scored=len(self._latency_s),
+            n_total=self.total,
+            n_clusters=len(self._latency_s),
+            confidence=_CONFIDENCE,
+            method=method,
+            higher_is_better=name == "throughput",
+            unit=unit,
+        )
 
 
-def _value(
-    name: str,
-    variant: str,
-    unit: str,
-    estimate: float,
-    spread: np.ndarray,
-    fresh: Sequence[Response],
-    total: int,
-    method: str,
-) -> MetricValue:
-    low, high = np.percentile(spread, [2.5, 97.5])
-    return MetricValue(
-        metric=name,
-        variant=variant,
-        signature="|".join(filter(None, [name, variant, "v1"])),
-        subset="all",
-        estimate=estimate,
-        low=float(low),
-        high=float(high),
-        n_scored=len(fresh),
-        n_total=total,
-        n_clusters=len(fresh),
-        method=method,
-        higher_is_better=name == "throughput",
-        unit=unit,
-    )
+def _order_statistics(ordered: np.ndarray, quantile: float) -> tuple[float, float]:
+    """Bounds of a quantile among the ordered values; ends at the extremes where the sample is too small for more."""
+    tail, last = (1 - _CONFIDENCE) / 2, len(ordered) - 1
+    low, high = binom.ppf([tail, 1 - tail], len(ordered), quantile)
+    return float(ordered[max(int(low) - 1, 0)]), float(ordered[min(int(high), last)])
+
+
+def _of_rate(share_s: np.ndarray) -> tuple[float, float | None]:
+    """Bounds of answers a second; no upper one where the times do not exclude 0."""
+    mean = share_s.mean()
+    error = share_s.std(ddof=1) / np.sqrt(len(share_s)) if len(share_s) > 1 else 0.0
+    reach = float(norm.ppf((1 + _CONFIDENCE) / 2) * error)
+    return float(1 / (mean + reach)), float(1 / (mean - reach)) if mean > reach else None
 
 
 def _single(name: str, variant: str, unit: str, estimate: float | None, total: int, reason: str) -> MetricValue:

@@ -44,6 +44,10 @@ class OpenTask:
         chosen = select(lambda: self.dataset.samples(task.split), self.subset)
         return chosen if task.option_order is None else (reordered(sample, task.option_order) for sample in chosen)
 
+    def count(self) -> int:
+        """Number of samples, for estimates of time."""
+        return sum(1 for _ in self.samples()) if self.subset else self.dataset.count(self.loaded.task.split)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:

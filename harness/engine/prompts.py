@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
+from harness.models.base import Model
 from harness.records import Sample
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def _template(text: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text)
+    made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text)
+    made.globals = dict(made.globals)  # a chain of mappings, which every rendering would copy key by key
+    return made
 
 
 def _rendered(template: str, name: str, **values: Any) -> str:
@@ -52,4 +55,6 @@ def render(sample: Sample, *, prompt: str, template: str, images: int, name: str
         metadata=dict(sample.metadata),
         images=images,
     )
+    if template == Model.template:
+        return text
     return _rendered(template, f"template around prompt {name}", text=text, images=images)

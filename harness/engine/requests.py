@@ -10,7 +10,7 @@ from typing import Any
 from harness.datasets.base import Dataset, ImageError
 from harness.engine.plan import ModelPlan
 from harness.engine.prompts import render
-from harness.fingerprint import SampleSetChecksum, fingerprint
+from harness.fingerprint import SampleSetChecksum, fingerprint, fingerprint_of_plain, plain
 from harness.records import ModelIdentity, Problem, Request, Sample, TaskPlan
 
 
@@ -63,7 +63,13 @@ class RequestMaker:
     def __init__(self, plan: ModelPlan, task: TaskPlan, dataset: Dataset, examples: str = "") -> None:
         """`examples` is the checksum of what the model read before: examples, or the candidates that it ranks."""
         self._plan, self._task, self._dataset = plan, task, dataset
-        self._model = fingerprint([identity_digest(plan.identity), examples])
+        self._settings: dict[str, Any] = {
+            "model": fingerprint([identity_digest(plan.identity), examples]),
+            "image_steps": plain(task.image_steps),
+            "generation": plain(task.generation),
+            "answer_by": task.answer_by,
+            "sample": None,
+        }
         self.checksum = SampleSetChecksum()
         """Over the samples made so far, in order."""
 
@@ -82,35 +88,30 @@ class RequestMaker:
         shown = 1 if self._joins(len(sample.images)) else len(sample.images)
         task = self._task
         prompt = render(sample, prompt=task.prompt_text, template=task.template, images=shown, name=task.prompt_name)
+        cluster = sample.cluster or sample.sample_id
         request = Request(
-            fingerprint="",
+            fingerprint=self._fingerprint(sample, cluster, prompt, hashes, sounds),
             task=task.name,
             sample_id=sample.sample_id,
             prompt=prompt,
             images=hashes,
             choices=sample.choices,
-            cluster=sample.cluster or sample.sample_id,
+            cluster=cluster,
             generation=task.generation,
             answer_by=task.answer_by,
             audio=sounds,
         )
-        return WorkItem(sample, replace(request, fingerprint=self._fingerprint(request)), images, problem, audio)
+        return WorkItem(sample, request, images, problem, audio)
 
-    def _fingerprint(self, request: Request) -> str:
-        named = self._plan.capabilities.depends_on_sample
-        return fingerprint(
-            {
-                "model": self._model,
-                "images": request.images,
-                "image_steps": self._task.image_steps,
-                "prompt": request.prompt,
-                "choices": request.choices,
-                "generation": request.generation,
-                "answer_by": request.answer_by,
-                "sample": [request.task, request.sample_id, request.cluster] if named else None,
-                **({"audio": request.audio} if request.audio else {}),
-            }
-        )
+    def _fingerprint(
+        self, sample: Sample, cluster: str, prompt: str, images: tuple[str, ...], audio: tuple[str, ...]
+    ) -> str:
+        content = self._settings | {"images": images, "prompt": prompt, "choices": sample.choices}
+        if self._plan.capabilities.depends_on_sample:
+            content["sample"] = [self._task.name, sample.sample_id, cluster]
+        if audio:
+            content["audio"] = audio
+        return fingerprint_of_plain(content)
 
     def _joins(self, images: int) -> bool:
         limit = self._plan.capabilities.max_images

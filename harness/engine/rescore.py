@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from harness.codec import encode
 from harness.datasets.opening import open_dataset
 from harness.engine.plan import load_metric
-from harness.engine.scoring import score_cases
+from harness.engine.scoring import score_stream
 from harness.errors import DatasetError, StoreError
 from harness.metrics.base import ScoringContext
 from harness.provenance import provenance
 from harness.records import TaskPlan
 from harness.store.files import write_json
-from harness.store.runs import RECORD, SCORES, Run, answers_file, read_run
-from harness.store.tables import cases, read_answers, score_row, score_writer
+from harness.store.runs import RECORD, Run, answers_file, read_run
+from harness.store.tables import ScoreTable, case, read_answers
 from harness.version import __version__
 
 
@@ -39,19 +40,17 @@ def rescore(path: str | Path, *, reason: str, data: str | Path | None = None, me
     taken = [int(folder.name[-3:]) for folder in run.path.glob("rescore-[0-9][0-9][0-9]")]
     folder = run.path / f"rescore-{max(taken, default=0) + 1:03d}"
     folder.mkdir()
-    writer = score_writer(folder / SCORES)
+    scores = ScoreTable(folder)
     results = []
     for result in run.record.tasks:
         plan = result.plan
         names = plan.metrics if metrics is None else tuple(metrics)
-        rows = cases(read_answers(answers_file(run.path), plan.name))
+        rows = map(case, read_answers(answers_file(run.path), plan.name))
         context = ScoringContext(reference_corpus=lambda plan=plan: _corpus(plan, data))  # type: ignore[misc]
-        scored = score_cases(rows, [load_metric(name) for name in names], plan.breakdown, context)
-        for signature, units in scored.scores:
-            for unit in units:
-                writer.add(score_row(plan.name, signature, unit))
-        results.append(replace(result, plan=replace(plan, metrics=names), values=scored.values))
-    writer.finish()
+        metrics_now = [load_metric(name) for name in names]
+        values = score_stream(rows, metrics_now, plan.breakdown, context, partial(scores.add, plan.name))
+        results.append(replace(result, plan=replace(plan, metrics=names), values=values))
+    scores.finish()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = replace(
         run.record,

@@ -1,11 +1,17 @@
-"""Cases → scores → values with intervals, for the whole task and each value of its breakdown fields."""
+"""Cases → scores → values with intervals, for the whole task and each value of its breakdown fields.
+
+Cases come as a stream. Metrics that score every sample by itself take them in chunks and keep numbers only, so a set of
+a million answers needs a few dozen bytes for each; metrics of the whole set (CIDEr, groups of passes) hold their cases.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
+from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +23,9 @@ from harness.stats.intervals import interval
 logger = logging.getLogger(__name__)
 UNPARSED = "unparsed"
 CONFIDENCE = 0.95
+CHUNK = 4096
+"""Cases that metrics of single samples are given at once."""
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +42,128 @@ def score_cases(
     metrics: Sequence[Metric],
     breakdown: Sequence[str],
     context: ScoringContext,
-    note: Callable[[str], None] = logger.debug,
 ) -> Scored:
-    """All metrics over all cases; a metric that cannot run here becomes a value with its reason."""
-    values: list[MetricValue] = []
-    scores: list[tuple[str, tuple[Score, ...]]] = []
-    for metric in metrics:
-        note(f"scoring {metric.info.name} {metric.info.variant}".rstrip())
+    """All metrics over all cases, values and scores held together."""
+    scores: dict[str, list[Score]] = {}
+
+    def keep(signature: str, units: Sequence[Score]) -> None:
+        scores.setdefault(signature, []).extend(units)
+
+    values = score_stream(cases, metrics, breakdown, context, keep)
+    return Scored(values, tuple((signature, tuple(units)) for signature, units in scores.items()))
+
+
+def score_stream(
+    cases: Iterable[Case],
+    metrics: Sequence[Metric],
+    breakdown: Sequence[str],
+    context: ScoringContext,
+    write: Callable[[str, Sequence[Score]], None],
+    note: Callable[[str], None] = logger.debug,
+) -> tuple[MetricValue, ...]:
+    """The values of all metrics over a stream of cases; a metric that cannot run here has a value with its reason.
+
+    Args:
+        write: is given the signature and the scores of a metric, chunk by chunk for metrics of single samples.
+        note: is told what is being scored.
+    """
+    tallies = [_Tally(metric, tuple(breakdown)) for metric in metrics]
+    singly = [tally for tally in tallies if tally.metric.by_sample]
+    together = [tally for tally in tallies if not tally.metric.by_sample]
+    held: list[Case] = []
+    if singly:
+        note("scoring " + ", ".join(tally.title for tally in singly))
+    for chunk in _chunks(cases):
+        if together:
+            held += chunk
+        own = replace(context, memo={})
+        for tally in singly:
+            tally.take(chunk, own, write)
+    for tally in together:
+        note(f"scoring {tally.title}")
+        tally.take(held, context, write)
+    return tuple(value for tally in tallies for value in tally.values(context.seed))
+
+
+def _chunks(cases: Iterable[Case]) -> Iterable[list[Case]]:
+    stream = iter(cases)
+    return iter(lambda: list(itertools.islice(stream, CHUNK)), [])
+
+
+@dataclass(slots=True)
+class _Members:
+    """The scored units of one subset, as numbers."""
+
+    n_total: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    binary: bool = True
+    statistics: array[float] = field(default_factory=lambda: array("d"))
+    clusters: list[str] = field(default_factory=list)
+
+    def add(self, unit: Score) -> None:
+        self.n_total += 1
+        if unit.value is None:
+            if unit.unscored:
+                self.reasons[unit.unscored.kind] += 1
+            return
+        self.statistics.extend(unit.statistics)
+        self.clusters.append(unit.cluster)
+        self.binary = self.binary and unit.value in (0.0, 1.0)
+        if unit.rule:
+            self.rules[unit.rule] += 1
+
+
+class _Tally:
+    """One metric at work: what it has seen of the whole task and of each value of the breakdown fields."""
+
+    def __init__(self, metric: Metric, breakdown: tuple[str, ...]) -> None:
+        self.metric, self._breakdown = metric, breakdown
+        self._all = _Members()
+        self._subsets: tuple[dict[str, _Members], ...] = tuple({} for _ in breakdown)
+        self._unavailable = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.metric.info.name} {self.metric.info.variant}".rstrip()
+
+    def take(
+        self, cases: Sequence[Case], context: ScoringContext, write: Callable[[str, Sequence[Score]], None]
+    ) -> None:
+        """Score further cases."""
+        if self._unavailable:
+            self._all.n_total += len(cases)
+            return
         try:
-            units = metric.score(cases, context)
+            units = self.metric.score(cases, context)
         except MetricUnavailable as error:
-            values.append(_absent(metric, "all", 0, len(cases), str(error)))
-            continue
-        scores.append((metric.info.signature, tuple(units)))
-        values += [_value(metric, "all", units, context.seed)]
-        for subset, members in _subsets(cases, units, breakdown):
-            values.append(_value(metric, subset, members, context.seed))
-    return Scored(tuple(values), tuple(scores))
-
-
-def _subsets(cases: Sequence[Case], units: Sequence[Score], breakdown: Sequence[str]) -> list[tuple[str, list[Score]]]:
-    found: list[tuple[str, list[Score]]] = []
-    if not breakdown:
-        return found
-    metadata = {case.sample.sample_id: case.sample.metadata for case in cases}
-    for name in breakdown:
-        members: dict[str, list[Score]] = {}
+            self._unavailable = str(error)
+            self._all.n_total += len(cases)
+            return
+        write(self.metric.info.signature, units)
         for unit in units:
-            place = metadata.get(unit.sample_id, {}).get(name)
-            if place:
-                members.setdefault(place, []).append(unit)
-        found += sorted(members.items())
-    return found
+            self._all.add(unit)
+        if self._breakdown:
+            self._place(units, {case.sample.sample_id: case.sample.metadata for case in cases})
+
+    def _place(self, units: Sequence[Score], metadata: Mapping[str, Mapping[str, str]]) -> None:
+        for name, subsets in zip(self._breakdown, self._subsets, strict=True):
+            for unit in units:
+                place = metadata.get(unit.sample_id, {}).get(name)
+                if place:
+                    subsets.setdefault(place, _Members()).add(unit)
+
+    def values(self, seed: int) -> list[MetricValue]:
+        """The value of all units, then of each subset by name."""
+        if self._unavailable:
+            return [_absent(self.metric, ALL, self._all.n_total, self._unavailable)]
+        found = [_value(self.metric, ALL, self._all, seed)]
+        for subsets in self._subsets:
+            found += [_value(self.metric, name, subsets[name], seed) for name in sorted(subsets)]
+        return found
 
 
-def _absent(metric: Metric, subset: str, n_scored: int, n_total: int, reason: str) -> MetricValue:
+def _absent(metric: Metric, subset: str, n_total: int, reason: str) -> MetricValue:
     info = metric.info
     return MetricValue(
         metric=info.name,
@@ -77,7 +173,7 @@ def _absent(metric: Metric, subset: str, n_scored: int, n_total: int, reason: st
         estimate=None,
         low=None,
         high=None,
-        n_scored=n_scored,
+        n_scored=0,
         n_total=n_total,
         higher_is_better=info.higher_is_better,
         unit=info.unit,
@@ -85,19 +181,16 @@ def _absent(metric: Metric, subset: str, n_scored: int, n_total: int, reason: st
     )
 
 
-def _value(metric: Metric, subset: str, units: Sequence[Score], seed: int) -> MetricValue:
-    scored = [unit for unit in units if unit.value is not None]
-    if not scored:
-        reasons = Counter(unit.unscored.kind for unit in units if unit.unscored)
-        why = ", ".join(f"{kind} x{count}" for kind, count in reasons.most_common()) or "no units"
-        return _absent(metric, subset, 0, len(units), f"nothing scored: {why}")
-    statistics = np.array([unit.statistics for unit in scored], dtype=np.float64)  # (units, statistics)
-    clusters = [unit.cluster for unit in scored]
+def _value(metric: Metric, subset: str, members: _Members, seed: int) -> MetricValue:
+    n_scored = len(members.clusters)
+    if not n_scored:
+        why = ", ".join(f"{kind} x{count}" for kind, count in members.reasons.most_common()) or "no units"
+        return _absent(metric, subset, members.n_total, f"nothing scored: {why}")
+    statistics = np.frombuffer(members.statistics, dtype=np.float64).reshape(n_scored, -1)  # (units, statistics)
     estimate = float(metric.aggregate(statistics.sum(axis=0)))
-    is_rate = isinstance(metric, MeanMetric) and all(unit.value in (0.0, 1.0) for unit in scored)
-    bounds = interval(statistics, clusters, metric.aggregate, is_rate=is_rate, seed=seed, confidence=CONFIDENCE)
-    info = metric.info
-    rules = Counter(unit.rule for unit in scored if unit.rule)
+    is_rate = isinstance(metric, MeanMetric) and members.binary
+    bounds = interval(statistics, members.clusters, metric.aggregate, is_rate=is_rate, seed=seed, confidence=CONFIDENCE)
+    info, rules = metric.info, members.rules
     return MetricValue(
         metric=info.name,
         variant=info.variant,
@@ -106,8 +199,8 @@ def _value(metric: Metric, subset: str, units: Sequence[Score], seed: int) -> Me
         estimate=estimate,
         low=bounds.low,
         high=bounds.high,
-        n_scored=len(scored),
-        n_total=len(units),
+        n_scored=n_scored,
+        n_total=members.n_total,
         n_clusters=bounds.n_clusters,
         confidence=CONFIDENCE,
         method=bounds.method,

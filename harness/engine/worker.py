@@ -17,8 +17,10 @@ from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
 from harness.datasets.images import decode
 from harness.engine.batches import BatchSize, batches, in_order_of_cost
+from harness.engine.efficiency import process_peak_bytes
+from harness.engine.examples import examples, reads_examples
 from harness.engine.images import stepped
-from harness.engine.plan import ModelPlan
+from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
 from harness.errors import HarnessError, ModelError, ModelOutOfMemory
 from harness.models.base import Audio, Example, Generation, Model, ModelInput
@@ -57,7 +59,7 @@ class _Batch:
 
 
 class ModelWorker:
-    """Answers work items with one model."""
+    """The executor of this process: answers work items with one model."""
 
     def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
         self._plan = plan
@@ -66,13 +68,13 @@ class ModelWorker:
         self._task: TaskPlan | None = None
         self._examples: Callable[[], Iterable[Example]] | None = None
         self.asked = 0
-        """Requests given to the model so far."""
         self.load_s: float | None = None
         self.busy_s = 0.0
 
-    def start_task(self, task: TaskPlan, examples: Callable[[], Iterable[Example]] | None) -> None:
-        """From here on the items are of `task`; `examples` is read once if the model is asked anything."""
-        self._task, self._examples = task, examples
+    def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
+        """From here on the items are of `task`; its examples are read once if the model is asked anything."""
+        reads = reads_examples(self._plan, task)
+        self._task, self._examples = task, (lambda: examples(self._plan, opened, task)) if reads else None
 
     def _ready(self) -> Model:
         if self._model is None:
@@ -85,29 +87,30 @@ class ModelWorker:
                 raise ModelError(f"cannot be loaded: {type(error).__name__}: {error}") from error
             self.load_s = time.perf_counter() - start
         if self._examples is not None:
-            examples, self._examples = self._examples, None
-            self._model.fit(examples())
+            read, self._examples = self._examples, None
+            self._model.fit(read())
         return self._model
 
-    def answer(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[list[Response]]:
+    def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """The responses of all items, a batch at a time; while one is generated the next is prepared in a thread.
 
-        Args:
-            work: windows of items; grouping and sorting stay within a window. The next one is taken before the last
-                batch of the one before it is generated.
-
-        Raises:
-            ModelError: the model cannot be loaded; nothing was asked.
+        Grouping and sorting stay within a window. The next window is taken before the last batch of the one before it
+        is generated. See `Executor.answer`.
         """
+        for responses in self._batches(work):
+            yield responses
+            if stop():
+                return
+
+    def _batches(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[list[Response]]:
         with ThreadPoolExecutor(1, thread_name_prefix="prepare") as thread:
             ahead: Future[_Batch] | None = None
             for group in self._groups(work):
-                if isinstance(group, _Refused):
-                    yield group.responses
-                    continue
-                current, ahead = ahead, thread.submit(self._prepared, group)
+                current, ahead = ahead, None if isinstance(group, _Refused) else thread.submit(self._prepared, group)
                 if current is not None:
                     yield self._answered(current.result())
+                if isinstance(group, _Refused):
+                    yield group.responses
             if ahead is not None:
                 yield self._answered(ahead.result())
 
@@ -115,9 +118,9 @@ class ModelWorker:
         """What goes together; an item that cannot be asked is refused at once, before the model is loaded."""
         for items in work:
             refused = [_failed(item, item.problem) for item in items if item.problem]
-            if refused:
-                yield _Refused(refused)
             waiting = in_order_of_cost([item for item in items if not item.problem])
+            if refused or not waiting:
+                yield _Refused(refused)
             if not waiting:
                 continue
             self._ready()
@@ -126,7 +129,8 @@ class ModelWorker:
                 yield from batches(unread, lambda: self._size.now, None)
                 continue
             decoded = self._decoded([(item, None) for item in waiting])
-            yield _Refused([_failed(item, given) for item, given in decoded if isinstance(given, Problem)])
+            if unreadable := [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]:
+                yield _Refused(unreadable)
             inputs = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
             for batch in batches(inputs, lambda: self._size.now, self._bucket):
                 yield list(batch)
@@ -212,9 +216,10 @@ class ModelWorker:
         half = len(batch) // 2
         return self._asked(model, batch[:half]) + self._asked(model, batch[half:])
 
-    def peak_memory_bytes(self) -> int | None:
-        """Highest device memory of the model, where it knows."""
-        return self._model.peak_memory_bytes() if self._model else None
+    def peak_memory(self) -> tuple[int, str]:
+        """Highest memory in bytes: of the device where the model knows it, else of this process."""
+        on_device = self._model.peak_memory_bytes() if self._model else None
+        return (process_peak_bytes(), "process") if on_device is None else (on_device, "device")
 
     def close(self) -> None:
         """Free the model."""

@@ -22,8 +22,8 @@ from harness.interop.measurements import IMPORTED, Measurement, left_out, measur
 from harness.interop.secrets import clean_text
 from harness.records import TaskResult
 from harness.store.files import write_json
-from harness.store.runs import SCORES, Run, answers_file
-from harness.store.tables import Answered, read_answers
+from harness.store.runs import Run, answers_file
+from harness.store.tables import SCORES, Answered, read_answers
 
 SCHEMA = "0.3.0"
 _NOT_STATED = "not stated"

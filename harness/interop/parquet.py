@@ -17,8 +17,8 @@ from urllib.parse import quote
 from harness.interop.exporting import Exported, ExportOptions, new_folder
 from harness.interop.measurements import measurements
 from harness.interop.secrets import clean_text
-from harness.store.runs import SCORES, Run, answers_file
-from harness.store.tables import read_frame
+from harness.store.runs import Run, answers_file
+from harness.store.tables import SCORES, read_frame
 
 _FREE_TEXT = ("failure_message", "problem_message", "unscored_message", "text")
 """Columns that may quote a server's address or a header."""

@@ -45,8 +45,8 @@ from harness.records import (
     TaskPlan,
     TaskResult,
 )
-from harness.store.runs import SAMPLES, SCORES, Run, open_run, read_run
-from harness.store.tables import Answered, cases, sample_row, sample_writer, score_row, score_writer
+from harness.store.runs import Run, open_run, read_run
+from harness.store.tables import Answered, SampleTable, ScoreTable, case
 from harness.tasks.loading import LoadedTask, load_task
 from harness.version import __version__
 
@@ -377,7 +377,7 @@ def _seal(model: str, held: Sequence[_Answers], out: Path, metrics: Sequence[str
     key = fingerprint({"identity": identity, "tasks": plans})
     results: list[TaskResult] = []
     with open_run(out, SUITE, name, key, {"files": files}) as run:
-        samples, scores = sample_writer(run.folder / SAMPLES), score_writer(run.folder / SCORES)
+        samples, scores = SampleTable(run.folder), ScoreTable(run.folder)
         for answers, plan in zip(held, plans, strict=True):
             checksum = SampleSetChecksum()
             answered = [
@@ -385,12 +385,11 @@ def _seal(model: str, held: Sequence[_Answers], out: Path, metrics: Sequence[str
             ]
             for row in answered:
                 checksum.add(row.sample)
-                samples.add(sample_row(plan.name, row))
-            asked = cases(answered)
+                samples.add(plan.name, row)
+            asked = [case(row) for row in answered]
             scored = _score(asked, plan)
             for signature, units in scored.scores:
-                for unit in units:
-                    scores.add(score_row(plan.name, signature, unit))
+                scores.add(plan.name, signature, units)
             results.append(_result(plan, answers, asked, checksum.hexdigest(), scored))
         samples.finish()
         scores.finish()

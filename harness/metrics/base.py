@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.records import Case, MetricInfo, Problem, Score
 
@@ -31,6 +31,8 @@ class Metric(ABC):
 
     info: MetricInfo
     """Final once `score` has returned: a signature may name a reference corpus that only `score` sees."""
+    by_sample: ClassVar[bool] = False
+    """Whether each unit is one sample scored without regard to the others, so that cases may come in parts."""
 
     @abstractmethod
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:

@@ -124,6 +124,8 @@ class RelaxedAccuracy(MeanMetric):
     is unparsed.
     """
 
+    by_sample = True
+
     def __init__(self, variant: str) -> None:
         self.info = MetricInfo("relaxed_accuracy", variant, _SIGNATURES[variant], source=_SOURCES[variant])
         self._compare = _RULES[variant]

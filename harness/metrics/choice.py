@@ -44,6 +44,8 @@ def score_letter(case: Case, read: Reader) -> Score:
 class MultipleChoice(MeanMetric):
     """Share of questions whose option letter is right, each question once."""
 
+    by_sample = True
+
     def __init__(self, info: MetricInfo, read: Reader) -> None:
         self.info = info
         self._read = read

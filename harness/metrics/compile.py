@@ -37,6 +37,8 @@ def document_body(answer: str) -> str:
 class CompileRate(MeanMetric):
     """Share of answers that compile; verdicts are remembered by content for the life of this object."""
 
+    by_sample = True
+
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._verdicts: dict[str, Verdict] = {}

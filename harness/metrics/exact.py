@@ -20,6 +20,8 @@ def normal(text: str) -> str:
 class ExactMatch(MeanMetric):
     """Share of samples whose answer equals one of the references."""
 
+    by_sample = True
+
     info = MetricInfo("exact_match", "", "exact_match|any|case=fold|v1", source="ours: for texts made from templates")
 
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class FormulaMetric(Metric):
     """A metric of a predicted formula against its reference."""
 
+    by_sample = True
+
     name: str
     source: str
 

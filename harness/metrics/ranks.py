@@ -30,6 +30,8 @@ def read_ranking(text: str) -> tuple[str, ...] | None:
 class Recall(MeanMetric):
     """Share of queries with a right candidate among the first `k`."""
 
+    by_sample = True
+
     def __init__(self, k: int) -> None:
         self.k = k
         self.info = MetricInfo(

@@ -56,6 +56,8 @@ class AnswerInText(MeanMetric):
     as "Yes", a count or a difference is rarely written in a picture: the rate bounds what copying can give.
     """
 
+    by_sample = True
+
     info = MetricInfo("answer_in_text", "exact", "answer_in_text|exact|numbers=value|v1", source="ours")
 
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:
@@ -83,6 +85,8 @@ class AnswerInText(MeanMetric):
 
 class TokenRecall(MeanMetric):
     """Mean share of a reference's tokens that stand in the text, in any order; of several references the best one."""
+
+    by_sample = True
 
     info = MetricInfo("token_recall", "", "token_recall|numbers=value|references=best|v1", source="ours")
 

@@ -44,6 +44,8 @@ _NORMALISERS = {"lower-nopunct": lower_nopunct, "verbatim": verbatim}
 class ErrorRate(Metric):
     """Errors per reference word or character; `statistics` is (errors, reference length), and lower is better."""
 
+    by_sample = True
+
     def __init__(self, name: str, variant: str) -> None:
         self.info = MetricInfo(
             name,

@@ -170,6 +170,8 @@ def _cell_number(text: str) -> float | None:
 class NumberSetSimilarity(MeanMetric):
     """Mean RNSS over tables; the best of several references counts."""
 
+    by_sample = True
+
     info = MetricInfo("rnss", "", "rnss|v1", source="Liu et al. 2023 (DePlot); deplot/metrics.py table_number_accuracy")
 
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:
@@ -190,6 +192,8 @@ class NumberSetSimilarity(MeanMetric):
 
 class MappingSimilarity(MeanMetric):
     """Mean RMS precision, recall or F1 over tables; of several references the one with the best F1 counts."""
+
+    by_sample = True
 
     def __init__(self, variant: str) -> None:
         signature = f"rms-f1|{variant}|tau={TAU}|theta={THETA}|v1"

@@ -57,6 +57,8 @@ def score_truth(case: Case) -> Score:
 class Accuracy(MeanMetric):
     """Share of examples judged rightly."""
 
+    by_sample = True
+
     info = MetricInfo("accuracy", "", "accuracy|true_false|v1", source="Suhr et al. 2019 (NLVR2), section 5")
 
     def score(self, cases: Sequence[Case], context: ScoringContext) -> list[Score]:

@@ -149,6 +149,35 @@ class MajorityAnswer(Control):
         return NO_EXAMPLE if found is None else found
 
 
+class FixedOptions(Options):
+    """Options of the fixed answer."""
+
+    answer: str
+    """What is said to every request."""
+
+
+class FixedAnswer(Control):
+    """The same answer to everything, as it stands in the card: shows how far a position or "yes" alone comes."""
+
+    family = "fixed-answer"
+    rule = "one answer to everything|v1"
+    options_type: ClassVar[type[Options]] = FixedOptions
+
+    @classmethod
+    def capabilities(cls, settings: ModelSettings) -> Capabilities:
+        """Any input; needs to read nothing first."""
+        return replace(super().capabilities(settings), needs_examples=False, depends_on_sample=False)
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
+        self._answer = checked_options(settings, FixedOptions).answer
+        self._fitted = True
+
+    def answer(self, item: ModelInput) -> str | Problem:
+        """The answer of the card."""
+        return self._answer
+
+
 class RandomOptions(Options):
     """Options of the random control."""
 

@@ -17,8 +17,8 @@ from harness.nightly.findings import Flip
 from harness.records import MetricValue, Score, TaskPlan, TaskResult
 from harness.stats.change import contributions
 from harness.stats.resampling import cluster_sums
-from harness.store.runs import RECORD, SCORES, Run, answers_file, read_run, run_name
-from harness.store.tables import cases, read_answers, read_frame
+from harness.store.runs import RECORD, Run, answers_file, read_run, run_name
+from harness.store.tables import SCORES, case, read_answers, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def rescored_cell(run: Run, plan: TaskPlan, corpus: ScoringContext) -> Cell | No
         plan: of tonight's task; its first metric is used.
         corpus: the reference corpus, where a metric needs one.
     """
-    rows = cases(read_answers(answers_file(run.path), plan.name))
+    rows = [case(row) for row in read_answers(answers_file(run.path), plan.name)]
     scored = score_cases(rows, [load_metric(plan.metrics[0])], (), corpus)
     value = scored.values[0]
     if value.estimate is None:

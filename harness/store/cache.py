@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from harness.errors import StoreError
-from harness.records import Response
+from harness.records import Request, Response
 
 _SCHEMA_VERSION = 1
 _CREATE = """
@@ -55,32 +56,19 @@ class ResponseCache:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path}: cannot be used as a cache ({error}); delete it to start anew") from error
 
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Response]:
-        """The answers that are there; task and sample of a response are left empty."""
-        found: dict[str, Response] = {}
-        for start in range(0, len(fingerprints), _LOOKUP_ROWS):
-            keys = [bytes.fromhex(f) for f in fingerprints[start : start + _LOOKUP_ROWS]]
-            marks = ",".join("?" * len(keys))
-            rows = self._connection.execute(
+    def get(self, requests: Sequence[Request]) -> list[Response | None]:
+        """The answer to each request, where there is one."""
+        rows: dict[bytes, tuple[Any, ...]] = {}
+        keys = [bytes.fromhex(request.fingerprint) for request in requests]
+        for start in range(0, len(keys), _LOOKUP_ROWS):
+            some = keys[start : start + _LOOKUP_ROWS]
+            found = self._connection.execute(
                 "SELECT responses.*, steps.steps FROM responses LEFT JOIN steps USING (fingerprint) "
-                f"WHERE fingerprint IN ({marks})",
-                keys,
+                f"WHERE fingerprint IN ({','.join('?' * len(some))})",
+                some,
             )
-            for key, text, latency_s, batch_size, prompt_tokens, output_tokens, scores, steps in rows:
-                found[key.hex()] = Response(
-                    fingerprint=key.hex(),
-                    task="",
-                    sample_id="",
-                    text=text,
-                    latency_s=latency_s,
-                    batch_size=batch_size,
-                    prompt_tokens=prompt_tokens,
-                    output_tokens=output_tokens,
-                    choice_scores=tuple(json.loads(scores)),
-                    cached=True,
-                    steps=tuple((name, step) for name, step in json.loads(steps or "[]")),
-                )
-        return found
+            rows.update((row[0], row) for row in found)
+        return [_response(request, rows.get(key)) for request, key in zip(requests, keys, strict=True)]
 
     def put(self, responses: Iterable[Response]) -> None:
         """Keep the answers among `responses`."""
@@ -114,3 +102,22 @@ class ResponseCache:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _response(request: Request, row: tuple[Any, ...] | None) -> Response | None:
+    if row is None:
+        return None
+    _, text, latency_s, batch_size, prompt_tokens, output_tokens, scores, steps = row
+    return Response(
+        fingerprint=request.fingerprint,
+        task=request.task,
+        sample_id=request.sample_id,
+        text=text,
+        latency_s=latency_s,
+        batch_size=batch_size,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        choice_scores=() if scores == "[]" else tuple(json.loads(scores)),
+        cached=True,
+        steps=tuple((name, step) for name, step in json.loads(steps)) if steps else (),
+    )

@@ -1,20 +1,16 @@
-"""Writing that survives a kill: a file is there whole or not at all; a journal loses at most its torn last line."""
+"""Writing that survives a kill: a file is there whole or not at all, and a folder has one writer."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harness.errors import StoreError
-
-logger = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -53,65 +49,6 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise StoreError(f"{path}: is damaged ({error}); restore it or run again") from error
-
-
-class Journal:
-    """An append-only file of JSON lines; every append is on disk when it returns."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or make the file, cutting off a torn last line.
-
-        Raises:
-            StoreError: a line other than the last is damaged.
-        """
-        self.path = path
-        self._repair()
-        self._file = path.open("ab")
-
-    def _repair(self) -> None:
-        if not self.path.exists():
-            self.path.touch()
-            sync_folder(self.path.parent)
-            return
-        good = 0
-        with self.path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                good += len(line)
-        size = self.path.stat().st_size
-        if good != size:
-            logger.warning("%s: cut off a torn last line of %d bytes", self.path, size - good)
-            os.truncate(self.path, good)
-
-    def append(self, values: Iterable[Any]) -> None:
-        """Add one line for each value and make them durable together."""
-        lines = b"".join(
-            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n" for value in values
-        )
-        self._file.write(lines)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __iter__(self) -> Iterator[Any]:
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise StoreError(
-                        f"{self.path}:{number}: is damaged ({error}); remove the line, and its request is asked again"
-                    ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class FolderLock:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from harness.codec import decode, encode
 from harness.errors import StoreError
 from harness.records import SCHEMA_VERSION, Response, RunRecord
-from harness.store.files import FolderLock, Journal, read_json, sync_folder, write_json
-from harness.store.tables import read_frame
+from harness.store.files import FolderLock, read_json, sync_folder, write_json
+from harness.store.journal import Journal, JournalledAnswers
+from harness.store.tables import SAMPLES, SCORES, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD, PLAN, SAMPLES, SCORES = "record.json", "plan.json", "samples.parquet", "scores.parquet"
+RECORD, PLAN = "record.json", "plan.json"
 
 
 class OpenRun:
@@ -35,6 +36,7 @@ class OpenRun:
         self.folder = folder
         self._lock = FolderLock(folder)
         self._journals: dict[str, Journal] = {}
+        self._read: list[JournalledAnswers] = []
 
     @property
     def run_id(self) -> str:
@@ -48,11 +50,15 @@ class OpenRun:
     def __exit__(self, *exception: Any) -> None:
         for journal in self._journals.values():
             journal.close()
+        for answers in self._read:
+            answers.close()
         self._lock.__exit__(*exception)
 
-    def journalled(self, task: str) -> dict[str, Response]:
-        """Answers of an earlier, killed attempt, by sample id; the last line for a sample counts."""
-        return {r.sample_id: r for r in (decode(Response, line) for line in self._journal(task))}
+    def journalled(self, task: str) -> JournalledAnswers:
+        """Answers of an earlier, killed attempt."""
+        answers = JournalledAnswers(self._journal(task))
+        self._read.append(answers)
+        return answers
 
     def append(self, task: str, responses: Iterable[Response]) -> None:
         """Make the responses durable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+SAMPLES, SCORES = "samples.parquet", "scores.parquet"
 _ROWS_PER_GROUP = 4096
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _TEXTS = "list<string>"
 _SAMPLE_COLUMNS: Mapping[str, str] = {
     "task": "string",
@@ -94,7 +96,7 @@ def _schema(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema(fields, metadata={"harness_schema_version": str(SCHEMA_VERSION)})
 
 
-class TableWriter:
+class _Table:
     """Rows streamed into one Parquet file, which appears under its name when finished."""
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
@@ -103,10 +105,10 @@ class TableWriter:
         self._path, self._schema = path, _schema(columns)
         self._temporary = path.with_name(f".{path.name}.writing")
         self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[Any, ...]] = []
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Add one row."""
+    def _add(self, *row: Any) -> None:
+        """Add a row, its values in the order of the columns."""
         self._rows.append(row)
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
@@ -115,7 +117,9 @@ class TableWriter:
         import pyarrow as pa
 
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            columns = zip(self._schema, zip(*self._rows, strict=True), strict=True)
+            arrays = [pa.array(values, field.type) for field, values in columns]
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
 
     def finish(self) -> None:
@@ -125,69 +129,73 @@ class TableWriter:
         publish(self._temporary, self._path)
 
 
-def sample_writer(path: Path) -> TableWriter:
-    """Writer of `samples.parquet`."""
-    return TableWriter(path, _SAMPLE_COLUMNS)
+class SampleTable(_Table):
+    """`samples.parquet` of a run: what was asked and answered."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / SAMPLES, _SAMPLE_COLUMNS)
+
+    def add(self, task: str, row: Answered) -> None:
+        """Write one sample of `task`."""
+        sample, response = row.sample, row.response
+        self._add(
+            task,
+            sample.sample_id,
+            sample.question,
+            sample.hint,
+            sample.choices,
+            sample.references,
+            sample.cluster,
+            sample.group,
+            _JSON.encode(dict(sample.metadata)),
+            [image.locator for image in sample.images],
+            [image.key for image in sample.images],
+            row.image_sha256,
+            *_told(sample.problem),
+            row.prompt,
+            response.fingerprint,
+            response.text,
+            *_told(response.failure),
+            response.latency_s,
+            response.batch_size,
+            response.prompt_tokens,
+            response.output_tokens,
+            response.choice_scores,
+            response.cached,
+            [audio.locator for audio in sample.audio],
+            [audio.key for audio in sample.audio],
+            row.audio_sha256,
+            _JSON.encode(response.steps) if response.steps else None,
+        )
 
 
-def score_writer(path: Path) -> TableWriter:
-    """Writer of `scores.parquet`."""
-    return TableWriter(path, _SCORE_COLUMNS)
+class ScoreTable(_Table):
+    """`scores.parquet` of a run or a rescoring: how each unit was scored."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / SCORES, _SCORE_COLUMNS)
+
+    def add(self, task: str, signature: str, units: Sequence[Score]) -> None:
+        """Write scores of one metric of `task`."""
+        for unit in units:
+            self._add(
+                task,
+                signature,
+                unit.unit,
+                unit.sample_id,
+                unit.cluster,
+                unit.value,
+                unit.statistics,
+                unit.extracted,
+                unit.reference,
+                unit.rule,
+                unit.detail,
+                *_told(unit.unscored),
+            )
 
 
-def sample_row(task: str, row: Answered) -> dict[str, Any]:
-    """A row of the sample table."""
-    sample, response = row.sample, row.response
-    return {
-        "task": task,
-        "sample_id": sample.sample_id,
-        "question": sample.question,
-        "hint": sample.hint,
-        "choices": list(sample.choices),
-        "references": list(sample.references),
-        "cluster": sample.cluster,
-        "group": sample.group,
-        "metadata": json.dumps(dict(sample.metadata), ensure_ascii=False, sort_keys=True),
-        "image_locators": [image.locator for image in sample.images],
-        "image_keys": [image.key for image in sample.images],
-        "image_sha256": list(row.image_sha256),
-        "problem_kind": sample.problem.kind if sample.problem else None,
-        "problem_message": sample.problem.message if sample.problem else None,
-        "prompt": row.prompt,
-        "fingerprint": response.fingerprint,
-        "text": response.text,
-        "failure_kind": response.failure.kind if response.failure else None,
-        "failure_message": response.failure.message if response.failure else None,
-        "latency_s": response.latency_s,
-        "batch_size": response.batch_size,
-        "prompt_tokens": response.prompt_tokens,
-        "output_tokens": response.output_tokens,
-        "choice_scores": list(response.choice_scores),
-        "cached": response.cached,
-        "audio_locators": [audio.locator for audio in sample.audio],
-        "audio_keys": [audio.key for audio in sample.audio],
-        "audio_sha256": list(row.audio_sha256),
-        "steps": json.dumps(response.steps, ensure_ascii=False) if response.steps else None,
-    }
-
-
-def score_row(task: str, signature: str, score: Score) -> dict[str, Any]:
-    """A row of the score table."""
-    return {
-        "task": task,
-        "signature": signature,
-        "unit": score.unit,
-        "sample_id": score.sample_id,
-        "cluster": score.cluster,
-        "value": score.value,
-        "statistics": list(score.statistics),
-        "extracted": score.extracted,
-        "reference": score.reference,
-        "rule": score.rule,
-        "detail": score.detail,
-        "unscored_kind": score.unscored.kind if score.unscored else None,
-        "unscored_message": score.unscored.message if score.unscored else None,
-    }
+def _told(problem: Problem | None) -> tuple[str | None, str | None]:
+    return (None, None) if problem is None else (problem.kind, problem.message)
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -261,6 +269,6 @@ def _problem(row: dict[str, Any], field: str) -> Problem | None:
     return None if row[f"{field}_kind"] is None else Problem(row[f"{field}_kind"], row[f"{field}_message"])
 
 
-def cases(rows: Iterable[Answered]) -> list[Case]:
-    """What metrics score, from rows of the sample table."""
-    return [Case(row.sample, row.response.text, row.response.failure) for row in rows]
+def case(row: Answered) -> Case:
+    """What metrics score of a row of the sample table."""
+    return Case(row.sample, row.response.text, row.response.failure)

@@ -37,6 +37,11 @@ def test_ids_are_unique_in_each_split(data: Dataset) -> None:
         assert len(set(ids)) == len(ids)
 
 
+def test_the_count_is_that_of_the_samples(data: Dataset) -> None:
+    for split in data.splits():
+        assert data.count(split) == sum(1 for _ in data.samples(split))
+
+
 def test_samples_are_whole(data: Dataset) -> None:
     for split in data.splits():
         for sample in data.samples(split):

@@ -276,6 +276,13 @@ def test_order_of_samples_changes_nothing(key: tuple[str, str]) -> None:
     assert float(metric.aggregate(sums(mixed))) == pytest.approx(float(metric.aggregate(sums(scores))), abs=1e-12)
 
 
+def test_a_metric_of_single_samples_scores_each_as_it_does_among_others(key: tuple[str, str]) -> None:
+    metric, scores = scored(*key)
+    if metric.by_sample:
+        alone = [score for case in CASES[key[0]] for score in metric.score([case], ScoringContext())]
+        assert alone == list(scores)
+
+
 def test_aggregate_works_along_leading_axes(key: tuple[str, str]) -> None:
     metric, scores = scored(*key)
     table = np.array([score.statistics for score in scores if score.unscored is None])

@@ -1,0 +1,45 @@
+"""What answers a model's requests: in this process (`local`), or on other machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from harness.engine.plan import ModelPlan, OpenTask
+from harness.engine.requests import WorkItem
+from harness.records import Response, TaskPlan
+
+
+class Executor(Protocol):
+    """One model at work on the tasks of a suite, one task after the other."""
+
+    asked: int
+    """Requests given to the model so far."""
+    load_s: float | None
+    """Seconds that loading took, once the model is loaded."""
+    busy_s: float
+    """Seconds spent in the model."""
+
+    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+        """Nothing is loaded before the first request; `batch_size` `None` finds the size."""
+
+    def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
+        """From here on the items are of `task`."""
+
+    def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
+        """The responses of all items as they come, in any order.
+
+        Args:
+            work: windows of items, taken one after the other as they are needed. A window without items gives an empty
+                list, and before it all answers to the windows that came earlier: the caller writes what is complete.
+            stop: asked after each list; once true, nothing more is asked and the stream ends.
+
+        Raises:
+            ModelError: the model cannot be loaded; nothing was asked.
+        """
+
+    def peak_memory(self) -> tuple[int, str]:
+        """Highest memory in bytes, and of what: `device` or `process`."""
+
+    def close(self) -> None:
+        """Free the model."""
