@@ -29,7 +29,7 @@ from harness.training.zoo import FOLDER, MAX_BYTES, MAX_TOTAL_BYTES
 
 NAMES = sorted(path.name for path in FOLDER.iterdir() if (path / "config.json").is_file())
 N, SEED = 160, 987_654
-CAPTIONS = {"nano-wavelet-sem": 0.85, "nano-llava": 0.82, "nano-blip2": 0.70, "nano-mplug": 0.70}
+CAPTIONS = {"nano-wavelet-sem": 0.95, "nano-llava": 0.82, "nano-blip2": 0.70, "nano-mplug": 0.70}
 
 
 def card_of(name: str) -> ModelCard:
@@ -123,7 +123,7 @@ def test_questions_about_scenes_are_answered_with_the_text_of_an_option() -> Non
     four = [q for q in drawn if len(q.question.options) == 4]
     found = answers("nano-wavelet-sem", [((q.image,), choice_turn(q.question).prompt) for q in four], 8)
     right = [text == q.question.options[q.question.answer] for text, q in zip(found, four, strict=True)]
-    assert share(right) >= 0.70
+    assert share(right) >= 0.73
 
 
 def test_formulas_are_read() -> None:
