@@ -329,6 +329,11 @@ class TaskResult:
     """How many samples have no answer, by kind of problem."""
     values: tuple[MetricValue, ...]
 
+    @property
+    def main(self) -> MetricValue:
+        """The first metric over all samples."""
+        return next(value for value in self.values if value.subset == "all")
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:

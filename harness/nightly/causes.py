@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from harness.fingerprint import plain
-from harness.nightly.cells import main_value
 from harness.nightly.findings import Cause
 from harness.records import RunRecord, TaskResult
 
@@ -36,7 +35,7 @@ def causes(before: RunRecord, after: RunRecord, task: str) -> tuple[Cause, ...]:
     found += _differing("generation", "", plain(first.plan.generation), plain(second.plan.generation))
     found += _differing("data", "data revision", first.data_revision, second.data_revision)
     found += _differing("data", "sample set", first.sample_set, second.sample_set)
-    found += _differing("scorer", "signature", main_value(first).signature, main_value(second).signature)
+    found += _differing("scorer", "signature", first.main.signature, second.main.signature)
     found += _differing("harness", "version", before.harness_version, after.harness_version)
     found += _differing("harness", "commit", *(_commit(record) for record in (before, after)))
     packages = [dict(record.provenance.get("packages") or {}) for record in (before, after)]

@@ -70,11 +70,6 @@ def task_of(run: Run, name: str) -> TaskResult | None:
     return next((task for task in run.record.tasks if task.plan.name == name), None)
 
 
-def main_value(result: TaskResult) -> MetricValue:
-    """The task's first metric over all samples."""
-    return next(value for value in result.values if value.subset == "all")
-
-
 def score_frame(run: Run) -> pd.DataFrame:
     """What `read_cell` needs of a run's scores."""
     return read_frame(run.path / SCORES, _COLUMNS)
@@ -82,7 +77,7 @@ def score_frame(run: Run) -> pd.DataFrame:
 
 def read_cell(frame: pd.DataFrame, result: TaskResult) -> Cell | None:
     """The cell of a task from its run's scores; `None` where the main metric was not computed."""
-    value = main_value(result)
+    value = result.main
     if value.estimate is None:
         return None
     held = frame[(frame["task"] == result.plan.name) & (frame["signature"] == value.signature)]
@@ -179,7 +174,7 @@ def unlike(first: TaskResult, second: TaskResult) -> bool:
             generation_class(plan.generation),
             plan.image_steps,
             plan.answer_by,
-            main_value(result).signature,
+            result.main.signature,
         )
 
     return identity(first) != identity(second)

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import NightlyError
-from harness.nightly.cells import main_value, night_of
-from harness.store.runs import RECORD, read_run
+from harness.store.index import results
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#A68A00")
 """Okabe and Ito 2008, told apart by colour-blind readers; yellow and black replaced, for light and dark grounds."""
@@ -69,30 +68,19 @@ def history(
     Raises:
         NightlyError: no sealed run is there, or none of these names.
     """
-    runs = [read_run(file.parent) for file in sorted(out.glob(f"*/{RECORD}"))]
-    if not runs:
+    nights = results(out)
+    if not nights:
         raise NightlyError(f"{out}: no sealed runs here; give the `out` folder of the nightly configuration")
-    runs.sort(key=lambda run: (night_of(run), (run.path / RECORD).stat().st_mtime_ns))
     lines: dict[tuple[str, str, str, str], list[Point]] = {}
     units: dict[tuple[str, str, str, str], tuple[str, bool]] = {}
-    for run in runs:
-        for result in run.record.tasks:
-            value = main_value(result)
-            if value.estimate is None:
-                continue
-            key = (run.record.suite, result.plan.name, run.record.model, value.name)
-            units[key] = (value.unit, value.higher_is_better)
-            lines.setdefault(key, []).append(
-                Point(
-                    run.record.run_id,
-                    night_of(run),
-                    value.estimate,
-                    value.low,
-                    value.high,
-                    value.n_scored,
-                    value.signature,
-                )
-            )
+    for night in nights:
+        if night.estimate is None:
+            continue
+        key = (night.suite, night.task, night.model, night.metric)
+        units[key] = (night.unit, night.higher_is_better)
+        lines.setdefault(key, []).append(
+            Point(night.run, night.started, night.estimate, night.low, night.high, night.n_scored, night.signature)
+        )
     found = tuple(
         Line(key[0], key[2], key[1], key[3], *units[key], tuple(points))
         for key, points in sorted(lines.items())

@@ -17,7 +17,6 @@ from harness.nightly.cells import (
     flips,
     is_mean,
     joined,
-    main_value,
     metric_of,
     night_of,
     read_cell,
@@ -110,7 +109,7 @@ class Tonight:
         if self.baseline is None or then is None or frame is None:
             return None, False
         stored = read_cell(frame, then)
-        same_name = main_value(then).signature == now.value.signature
+        same_name = then.main.signature == now.value.signature
         again = rescored_cell(self.baseline, result.plan, self._context(result.plan))
         if again is None or again.value.signature != now.value.signature:
             why = again.value.signature if again else "not computed"
@@ -227,7 +226,7 @@ class Tonight:
         old = stored.value.estimate if stored is not None else None
         new = float(metric_of(again.value).aggregate(np.nansum(again.statistics, axis=0)))
         then = task_of(self.baseline, result.plan.name) if self.baseline else None
-        signature = main_value(then).signature if then else ""
+        signature = then.main.signature if then else ""
         self._say(
             result,
             "scorer",
@@ -241,10 +240,10 @@ class Tonight:
 
     def _without_value(self, result: TaskResult) -> None:
         then = task_of(self.baseline, result.plan.name) if self.baseline else None
-        value = main_value(result)
+        value = result.main
         if value.estimate is not None:
             self.notes.append(f"{self._who(result.plan.name)}: fewer than two clusters; nothing can be tested")
-        elif then is not None and main_value(then).estimate is not None:
+        elif then is not None and then.main.estimate is not None:
             self._say(result, "not_computed", f"{value.metric} is not computed any more: {value.reason}")
         else:
             self.notes.append(f"{self._who(result.plan.name)}: {value.metric} is not computed: {value.reason}")
@@ -283,7 +282,7 @@ class Tonight:
         since: Run | None = None,
         **details: object,
     ) -> None:
-        value = main_value(result)
+        value = result.main
         content: dict[str, object] = {
             "metric": value.name,
             "unit": value.unit,
