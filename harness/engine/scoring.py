@@ -92,23 +92,21 @@ def _chunks(cases: Iterable[Case]) -> Iterable[list[Case]]:
 
 @dataclass(slots=True)
 class _Members:
-    """The scored units of one subset, as numbers."""
+    """The units of one subset: where the scored ones stand among all scored units, and what the others lack."""
 
     n_total: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     binary: bool = True
-    statistics: array[float] = field(default_factory=lambda: array("d"))
-    clusters: list[str] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("I"))
 
-    def add(self, unit: Score) -> None:
+    def add(self, unit: Score, place: int) -> None:
         self.n_total += 1
         if unit.value is None:
             if unit.unscored:
                 self.reasons[unit.unscored.kind] += 1
             return
-        self.statistics.extend(unit.statistics)
-        self.clusters.append(unit.cluster)
+        self.places.append(place)
         self.binary = self.binary and unit.value in (0.0, 1.0)
         if unit.rule:
             self.rules[unit.rule] += 1
@@ -119,6 +117,8 @@ class _Tally:
 
     def __init__(self, metric: Metric, breakdown: tuple[str, ...]) -> None:
         self.metric, self._breakdown = metric, breakdown
+        self._statistics = array("d")
+        self._clusters: list[str] = []
         self._all = _Members()
         self._subsets: tuple[dict[str, _Members], ...] = tuple({} for _ in breakdown)
         self._unavailable = ""
@@ -141,26 +141,61 @@ class _Tally:
             self._all.n_total += len(cases)
             return
         write(self.metric.info.signature, units)
+        metadata = {case.sample.sample_id: case.sample.metadata for case in cases} if self._breakdown else {}
         for unit in units:
-            self._all.add(unit)
-        if self._breakdown:
-            self._place(units, {case.sample.sample_id: case.sample.metadata for case in cases})
+            self._count(unit, metadata.get(unit.sample_id, {}))
 
-    def _place(self, units: Sequence[Score], metadata: Mapping[str, Mapping[str, str]]) -> None:
+    def _count(self, unit: Score, metadata: Mapping[str, str]) -> None:
+        place = len(self._clusters)
+        self._all.add(unit, place)
         for name, subsets in zip(self._breakdown, self._subsets, strict=True):
-            for unit in units:
-                place = metadata.get(unit.sample_id, {}).get(name)
-                if place:
-                    subsets.setdefault(place, _Members()).add(unit)
+            if subset := metadata.get(name):
+                subsets.setdefault(subset, _Members()).add(unit, place)
+        if unit.value is not None:
+            self._statistics.extend(unit.statistics)
+            self._clusters.append(unit.cluster)
 
     def values(self, seed: int) -> list[MetricValue]:
         """The value of all units, then of each subset by name."""
         if self._unavailable:
             return [_absent(self.metric, ALL, self._all.n_total, self._unavailable)]
-        found = [_value(self.metric, ALL, self._all, seed)]
+        found = [self._value(ALL, self._all, seed)]
         for subsets in self._subsets:
-            found += [_value(self.metric, name, subsets[name], seed) for name in sorted(subsets)]
+            found += [self._value(name, subsets[name], seed) for name in sorted(subsets)]
         return found
+
+    def _value(self, subset: str, members: _Members, seed: int) -> MetricValue:
+        metric, n_scored = self.metric, len(members.places)
+        if not n_scored:
+            why = ", ".join(f"{kind} x{count}" for kind, count in members.reasons.most_common()) or "no units"
+            return _absent(metric, subset, members.n_total, f"nothing scored: {why}")
+        statistics = np.frombuffer(self._statistics).reshape(len(self._clusters), -1)  # (units, statistics)
+        clusters: Sequence[str] = self._clusters
+        if n_scored < len(clusters):
+            statistics = statistics[np.frombuffer(members.places, dtype=np.uintc)]
+            clusters = [clusters[place] for place in members.places]
+        estimate = float(metric.aggregate(statistics.sum(axis=0)))
+        is_rate = isinstance(metric, MeanMetric) and members.binary
+        bounds = interval(statistics, clusters, metric.aggregate, is_rate=is_rate, seed=seed, confidence=CONFIDENCE)
+        info, rules = metric.info, members.rules
+        return MetricValue(
+            metric=info.name,
+            variant=info.variant,
+            signature=info.signature,
+            subset=subset,
+            estimate=estimate,
+            low=bounds.low,
+            high=bounds.high,
+            n_scored=n_scored,
+            n_total=members.n_total,
+            n_clusters=bounds.n_clusters,
+            confidence=CONFIDENCE,
+            method=bounds.method,
+            higher_is_better=info.higher_is_better,
+            unit=info.unit,
+            unparsed=rules.get(UNPARSED, 0),
+            rules=dict(sorted(rules.items())),
+        )
 
 
 def _absent(metric: Metric, subset: str, n_total: int, reason: str) -> MetricValue:
@@ -178,34 +213,4 @@ def _absent(metric: Metric, subset: str, n_total: int, reason: str) -> MetricVal
         higher_is_better=info.higher_is_better,
         unit=info.unit,
         reason=reason,
-    )
-
-
-def _value(metric: Metric, subset: str, members: _Members, seed: int) -> MetricValue:
-    n_scored = len(members.clusters)
-    if not n_scored:
-        why = ", ".join(f"{kind} x{count}" for kind, count in members.reasons.most_common()) or "no units"
-        return _absent(metric, subset, members.n_total, f"nothing scored: {why}")
-    statistics = np.frombuffer(members.statistics, dtype=np.float64).reshape(n_scored, -1)  # (units, statistics)
-    estimate = float(metric.aggregate(statistics.sum(axis=0)))
-    is_rate = isinstance(metric, MeanMetric) and members.binary
-    bounds = interval(statistics, members.clusters, metric.aggregate, is_rate=is_rate, seed=seed, confidence=CONFIDENCE)
-    info, rules = metric.info, members.rules
-    return MetricValue(
-        metric=info.name,
-        variant=info.variant,
-        signature=info.signature,
-        subset=subset,
-        estimate=estimate,
-        low=bounds.low,
-        high=bounds.high,
-        n_scored=n_scored,
-        n_total=members.n_total,
-        n_clusters=bounds.n_clusters,
-        confidence=CONFIDENCE,
-        method=bounds.method,
-        higher_is_better=info.higher_is_better,
-        unit=info.unit,
-        unparsed=rules.get(UNPARSED, 0),
-        rules=dict(sorted(rules.items())),
     )
