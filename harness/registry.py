@@ -89,7 +89,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "wer": "harness.metrics.speech:wer_metric",
         "cer": "harness.metrics.speech:cer_metric",
     },
-    "executors": {"local": "harness.engine.worker:ModelWorker"},
+    "executors": {"local": "harness.engine.worker:ModelWorker", "ray": "harness.engine.ray_executor:RayExecutor"},
 }
 GROUPS = {
     "models": "harness.models",

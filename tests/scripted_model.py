@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +50,8 @@ class Scripted(Model):
             sample = item.request.sample_id
             if options.get("breaks_on") == sample:
                 raise ValueError(f"cannot answer {sample}")
+            if options.get("dies_on") == sample:
+                os.kill(os.getpid(), signal.SIGKILL)
             if options.get("silent_on") == sample:
                 answers.append(Problem("no_prediction", "nothing to say"))
                 continue
@@ -61,5 +65,6 @@ class Scripted(Model):
             answers.append(Generation(options.get("says", text), prompt_tokens=3, output_tokens=1))
         if "log" in options:
             with Path(options["log"]).open("a", encoding="utf-8") as log:
-                log.writelines(f"{item.request.task}\t{item.request.sample_id}\n" for item in prepared)
+                end = f"\t{os.getpid()}\n" if options.get("logs_process") else "\n"
+                log.writelines(f"{item.request.task}\t{item.request.sample_id}{end}" for item in prepared)
         return answers

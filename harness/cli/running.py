@@ -37,7 +37,9 @@ def run_command(
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     cards: Annotated[list[Path] | None, typer.Option(help="A further folder of model cards.")] = None,
-    executor: Annotated[str, typer.Option(help="How the work is done.")] = "local",
+    executor: Annotated[str, typer.Option(help="local, or ray for the devices of a cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; this machine alone without it.")] = None,
+    actors: Annotated[int | None, typer.Option(min=1, help="Most copies of the model on a cluster.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
@@ -71,6 +73,8 @@ def run_command(
             device=device,
             batch_size=size,
             executor=executor,
+            address=address,
+            actors=actors,
             progress=Lines(),
             stop=lambda: bool(stop),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
 from harness.records import Response, TaskPlan
@@ -13,15 +14,20 @@ from harness.records import Response, TaskPlan
 class Executor(Protocol):
     """One model at work on the tasks of a suite, one task after the other."""
 
-    asked: int
-    """Requests given to the model so far."""
-    load_s: float | None
-    """Seconds that loading took, once the model is loaded."""
-    busy_s: float
-    """Seconds spent in the model."""
+    @property
+    def asked(self) -> int:
+        """Requests given to the model so far."""
 
-    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
-        """Nothing is loaded before the first request; `batch_size` `None` finds the size."""
+    @property
+    def load_s(self) -> float | None:
+        """Seconds that loading took, once the model is loaded."""
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds spent in the model."""
+
+    def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
+        """Nothing is loaded before the first request."""
 
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
         """From here on the items are of `task`."""
@@ -31,7 +37,7 @@ class Executor(Protocol):
 
         Args:
             work: windows of items, taken one after the other as they are needed. A window without items gives an empty
-                list, and before it all answers to the windows that came earlier: the caller writes what is complete.
+                list, after the answers to all windows before it: the caller writes what is complete.
             stop: asked after each list; once true, nothing more is asked and the stream ends.
 
         Raises:

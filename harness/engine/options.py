@@ -17,6 +17,10 @@ class RunOptions:
     batch_size: int | None = None
     """`None` finds the size."""
     executor: str = "local"
+    address: str | None = None
+    """Of a cluster, for executors that have one; `None` uses this machine alone."""
+    actors: int | None = None
+    """Most copies of the model on a cluster; `None` for one on each device."""
     progress: Progress = field(default_factory=Silent)
     stop: Callable[[], bool] = lambda: False
     """Asked between batches; once true, the run is sealed with what it has."""

@@ -60,6 +60,8 @@ def run_suite(
     device: str = "auto",
     batch_size: int | None = None,
     executor: str = "local",
+    address: str | None = None,
+    actors: int | None = None,
     remote_code_commit: str | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -72,6 +74,8 @@ def run_suite(
         data: a benchmark's folder or a folder of benchmark folders; `None` for the bundled data.
         out: where run folders go; an unfinished run of the same plan there is resumed.
         subset: replaces the tasks' own subsets.
+        executor: `local`, or `ray` for the devices of a cluster; `address` is the cluster's, `actors` how many copies
+            of the model it may hold.
 
     Returns:
         Sealed runs in the order of `models`. A model that cannot be loaded is in `failures` and stops nobody.
@@ -82,7 +86,7 @@ def run_suite(
     loaded = suite if isinstance(suite, LoadedSuite) else load_suite(suite)
     chosen = [card if isinstance(card, LoadedCard) else load_card(card, cards=cards) for card in models]
     tasks = open_tasks(loaded, Path(data) if data is not None else None, subset)
-    options = RunOptions(Path(out), batch_size, executor, progress or Silent(), stop)
+    options = RunOptions(Path(out), batch_size, executor, address, actors, progress or Silent(), stop)
     runs: list[Run] = []
     failures: list[tuple[str, str]] = []
     for position, card in enumerate(chosen):
@@ -111,7 +115,7 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
     """
     started = datetime.now(UTC)
     described = [task for _, task in plan.tasks]
-    executor: Executor = registry.load("executors", options.executor)(plan, options.batch_size)
+    executor: Executor = registry.load("executors", options.executor)(plan, options)
     with (
         open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
         ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,

@@ -20,6 +20,7 @@ from harness.engine.batches import BatchSize, batches, in_order_of_cost
 from harness.engine.efficiency import process_peak_bytes
 from harness.engine.examples import examples, reads_examples
 from harness.engine.images import stepped
+from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
 from harness.errors import HarnessError, ModelError, ModelOutOfMemory
@@ -61,9 +62,9 @@ class _Batch:
 class ModelWorker:
     """The executor of this process: answers work items with one model."""
 
-    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+    def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         self._plan = plan
-        self._size = BatchSize(1 if plan.capabilities.batching == "single" else batch_size)
+        self._size = BatchSize(1 if plan.capabilities.batching == "single" else options.batch_size)
         self._model: Model | None = None
         self._task: TaskPlan | None = None
         self._examples: Callable[[], Iterable[Example]] | None = None

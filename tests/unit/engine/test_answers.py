@@ -9,6 +9,7 @@ import pytest
 
 from harness import registry
 from harness.engine import answers as module
+from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
 from harness.engine.run import run_suite
@@ -24,7 +25,7 @@ class Backwards:
 
     asked, load_s, busy_s = 0, None, 0.0
 
-    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+    def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         pass
 
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:

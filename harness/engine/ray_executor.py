@@ -1,0 +1,292 @@
+"""One model on many devices: an actor for each device of a Ray cluster, and this process hands out the work.
+
+Answers come back here and are journalled, cached and scored here, as with the local executor; the records are the same.
+Requests leave in groups that keep the questions of an image together. An actor that is lost is replaced, and what it
+had not answered is asked again; what it had answered is here already and is not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.engine.batches import in_order_of_cost
+from harness.engine.options import RunOptions
+from harness.engine.plan import ModelPlan, OpenTask
+from harness.engine.requests import WorkItem
+from harness.engine.worker import ModelWorker
+from harness.errors import ModelError, RegistryError
+from harness.records import Problem, Response, TaskPlan
+
+logger = logging.getLogger(__name__)
+GROUP = 16
+"""Least requests of a group, where no batch size is given."""
+IN_FLIGHT = 2
+"""Groups that an actor holds: one that it answers, one that waits for it."""
+LOSSES = 2
+"""Actors lost over a group before its requests are asked one by one, and over a request before it is given up."""
+STILLBORN = 5
+"""Actors in a row that do not come up before the model is given up."""
+PATIENCE_S = 600.0
+"""How long to wait for the first actor, or for a new one where none is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an actor has done so far."""
+
+    asked: int = 0
+    busy_s: float = 0.0
+    load_s: float | None = None
+    memory: tuple[int, str] = (0, "process")
+
+
+class Answerer:
+    """What runs inside an actor: the local executor, a group at a time."""
+
+    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+        self._plan = plan
+        self._worker = ModelWorker(plan, RunOptions(Path(), batch_size))
+        self._position: int | None = None
+
+    def ready(self) -> None:
+        """Return once the actor lives."""
+
+    def answer(self, position: int, items: list[WorkItem]) -> tuple[list[Response], Totals]:
+        """Responses to all items, of the task at `position` of the plan."""
+        if position != self._position:
+            self._worker.start_task(*self._plan.tasks[position])
+            self._position = position
+        given = [response for some in self._worker.answer([items], lambda: False) for response in some]
+        worker = self._worker
+        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory())
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests that go to an actor together, and how many actors were lost while they were answered."""
+
+    items: list[WorkItem]
+    losses: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """An actor and what it was given."""
+
+    actor: Any
+    held: list[Any] = field(default_factory=list)
+    """References to the answers of its groups; it answers the first of them now."""
+    guilty: Any = None
+    """What it answered when it was lost."""
+    totals: Totals = field(default_factory=Totals)
+
+
+class RayExecutor:
+    """The executor `ray`; see `Executor`."""
+
+    def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
+        """Connect to the cluster, or start one of this machine's devices.
+
+        Raises:
+            RegistryError: Ray is not installed.
+            ModelError: the cluster cannot be reached.
+        """
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise RegistryError("the executor ray needs the extra: pip install 'vlm-harness[ray]'") from error
+        self._ray, self._plan, self._options = ray, plan, options
+        self._position = -1
+        self._posts: list[Post] = []
+        self._joining: dict[Any, Post] = {}
+        self._left: list[Post] = []
+        self._stillborn = 0
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            local = {"include_dashboard": False} if options.address is None else {}
+            try:
+                ray.init(options.address, logging_level=logging.ERROR, log_to_driver=False, **local)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                where = options.address or "this machine"
+                raise ModelError(f"no Ray cluster at {where}: {error}; start one with `ray start --head`") from error
+
+    @property
+    def _totals(self) -> list[Totals]:
+        return [post.totals for post in (*self._posts, *self._left)]
+
+    @property
+    def asked(self) -> int:
+        """Requests given to the model on all actors; those of a lost actor's last groups are not known."""
+        return sum(totals.asked for totals in self._totals)
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds spent in the model, summed over actors."""
+        return sum(totals.busy_s for totals in self._totals)
+
+    @property
+    def load_s(self) -> float | None:
+        """Seconds of the slowest loading."""
+        return max((totals.load_s for totals in self._totals if totals.load_s is not None), default=None)
+
+    def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
+        """From here on the items are of `task`."""
+        self._position = next(n for n, (_, planned) in enumerate(self._plan.tasks) if planned.name == task.name)
+
+    def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
+        """Responses as groups come back. Work is taken as actors are free; see `Executor.answer`."""
+        source = self._groups(work)
+        again: deque[Group] = deque()
+        under_way: dict[Any, tuple[Post, Group]] = {}
+        pause = False  # a window without items: what came before it is answered first
+        while True:
+            while (again or not pause) and (group := again.popleft() if again else next(source, None)):
+                if not group.items:
+                    pause = True
+                    continue
+                post = self._free(bool(under_way))
+                if post is None:
+                    again.appendleft(group)
+                    break
+                reference = post.actor.answer.remote(self._position, group.items)
+                under_way[reference] = (post, group)
+                post.held.append(reference)
+            if under_way:
+                yield self._next(under_way, again)
+            elif pause:
+                pause = False
+                yield []
+            else:
+                return
+            if stop():
+                return
+
+    def _groups(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[Group]:
+        """Windows cut where the image changes; an empty group for a window without items."""
+        size = self._options.batch_size or GROUP
+        for window in work:
+            group = Group([])
+            for item in in_order_of_cost(window):
+                if len(group.items) >= size and item.request.images != group.items[-1].request.images:
+                    yield _sharing_bytes(group)
+                    group = Group([])
+                group.items.append(item)
+            yield _sharing_bytes(group)
+
+    def _free(self, some_under_way: bool) -> Post | None:
+        """The actor with the fewest groups, below the limit; waits for one to come where nothing is under way."""
+        self._recruit()
+        until = time.monotonic() + PATIENCE_S
+        while not self._posts and not some_under_way:
+            self._join(timeout_s=1.0)
+            if time.monotonic() > until:
+                raise ModelError(
+                    f"no actor came up in {PATIENCE_S:.0f} s; `ray status` shows what the cluster has free, "
+                    "and the same command goes on"
+                )
+        free = [post for post in self._posts if len(post.held) < IN_FLIGHT]
+        return min(free, key=lambda post: len(post.held), default=None)
+
+    def _recruit(self) -> None:
+        """Ask for an actor for each device that has none, and take in those that have come up."""
+        for _ in range(self._wanted() - len(self._posts) - len(self._joining)):
+            needs = {"num_gpus": 1} if self._on_gpus() else {"num_cpus": 1}
+            actor = self._ray.remote(Answerer).options(**needs).remote(self._plan, self._options.batch_size)
+            self._joining[actor.ready.remote()] = Post(actor)
+        self._join(timeout_s=0.0)
+
+    def _join(self, timeout_s: float) -> None:
+        if not self._joining:
+            return
+        came, _ = self._ray.wait(list(self._joining), num_returns=1, timeout=timeout_s)
+        for reference in came:
+            post = self._joining.pop(reference)
+            try:
+                self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                raise ModelError(f"an actor cannot be started: {error.cause}") from error
+            except self._ray.exceptions.RayError as error:
+                self._stillborn += 1
+                logger.warning("an actor was lost before it came up (%s)", type(error).__name__)
+                if self._stillborn >= STILLBORN:
+                    raise ModelError(f"{STILLBORN} actors in a row did not come up; the last one: {error}") from error
+            else:
+                self._stillborn = 0
+                self._posts.append(post)
+
+    def _on_gpus(self) -> bool:
+        return self._plan.settings.device != "cpu" and self._ray.cluster_resources().get("GPU", 0) >= 1
+
+    def _wanted(self) -> int:
+        devices = self._ray.cluster_resources().get("GPU" if self._on_gpus() else "CPU", 0)
+        return min(self._options.actors or 10**6, max(1, int(devices)))
+
+    def _next(self, under_way: dict[Any, tuple[Post, Group]], again: deque[Group]) -> list[Response]:
+        """The responses of the next group that comes back, or of requests that are given up."""
+        (reference, *_), _ = self._ray.wait(list(under_way), num_returns=1)
+        post, group = under_way.pop(reference)
+        try:
+            responses, post.totals = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise ModelError(str(error.cause)) from error
+        except self._ray.exceptions.RayError as error:
+            reason = type(error).__name__
+            logger.warning("an actor was lost (%s); %d requests are asked again", reason, len(group.items))
+            self._dismiss(post)
+            if reference == post.guilty:
+                return _after_a_loss(group, again, reason)
+            again.append(group)
+            return []
+        post.held.remove(reference)
+        return list(responses)
+
+    def _dismiss(self, post: Post) -> None:
+        if post in self._posts:
+            self._posts.remove(post)
+            self._left.append(post)
+            post.guilty = post.held[0]
+            self._ray.kill(post.actor)
+
+    def peak_memory(self) -> tuple[int, str]:
+        """The highest of all actors."""
+        return max((totals.memory for totals in self._totals), default=(0, "process"))
+
+    def close(self) -> None:
+        """Free the model on all actors; the connection to the cluster stays for the next model."""
+        for post in (*self._posts, *self._joining.values()):
+            self._ray.kill(post.actor)
+        self._left += self._posts
+        self._posts, self._joining = [], {}
+
+
+def _sharing_bytes(group: Group) -> Group:
+    """The group with one copy of each image's bytes, which is then sent once."""
+    known: dict[str, bytes] = {}
+    items = []
+    for item in group.items:
+        pairs = zip(item.request.images, item.images, strict=True) if item.images else ()
+        items.append(replace(item, images=tuple(known.setdefault(name, data) for name, data in pairs)))
+    return Group(items)
+
+
+def _after_a_loss(group: Group, again: deque[Group], reason: str) -> list[Response]:
+    """Put a lost group where it is asked again; a request that took several actors with it alone is given up."""
+    losses = group.losses + 1
+    if losses < LOSSES:
+        again.append(Group(group.items, losses))
+        return []
+    if len(group.items) > 1:
+        again.extend(Group([item], LOSSES - 1) for item in group.items)
+        return []
+    request = group.items[0].request
+    problem = Problem("worker_lost", f"{LOSSES} actors were lost over this request ({reason})")
+    logger.warning("%s: sample %s: %s", request.task, request.sample_id, problem.message)
+    return [Response(request.fingerprint, request.task, request.sample_id, None, problem)]
