@@ -10,12 +10,15 @@ import hashlib
 import heapq
 import json
 import re
+import time
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field
 
 from harness.errors import ModelError
 from harness.models.base import BEST, LETTERS, Example, Generation, Model, ModelInput, Options, checked_options
@@ -154,6 +157,10 @@ class FixedOptions(Options):
 
     answer: str
     """What is said to every request."""
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long each request takes, to rehearse a run on a cluster without a model."""
+    load_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long loading takes, likewise."""
 
 
 class FixedAnswer(Control):
@@ -170,12 +177,19 @@ class FixedAnswer(Control):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
-        self._answer = checked_options(settings, FixedOptions).answer
+        self._options = checked_options(settings, FixedOptions)
         self._fitted = True
+
+    @classmethod
+    def load(cls, settings: ModelSettings) -> Self:
+        """The control, after the time that the card says."""
+        time.sleep(checked_options(settings, FixedOptions).load_seconds)
+        return super().load(settings)
 
     def answer(self, item: ModelInput) -> str | Problem:
         """The answer of the card."""
-        return self._answer
+        time.sleep(self._options.seconds)
+        return self._options.answer
 
 
 class RandomOptions(Options):
