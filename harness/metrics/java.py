@@ -71,7 +71,7 @@ def run_java(arguments: Sequence[str], text: str, *, timeout_s: float, cwd: Path
         "-Duser.country=US",
         *arguments,
     ]
-    name = " ".join(Path(a).name for a in arguments[:4])
+    name = " ".join(Path(a).name for a in arguments if not a.startswith("-X"))[:80]
     try:
         done = subprocess.run(
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import numpy as np
@@ -21,6 +22,8 @@ PAIRS = [
     ("young men play a lot of instruments", ["boys playing many instruments", "some guys are making music"]),
     ("dog", ["dog"]),
     ("on grass the a runs dog", ["a dog runs on the grass"]),
+    ("it 's a bird in front of a 10 % sign , isn't it", ["a bird before a ten percent sign"]),
+    ("the café 's owner looks at e-mail", ["the owner of the café is watching electronic mail"]),
 ]
 
 
@@ -47,6 +50,16 @@ def jar_scores() -> tuple[list[str], list[float]]:
         statistics = [jar.stdout.readline().strip() for _ in lines]
         values = jar.communicate(" ||| ".join(["EVAL", *statistics]) + "\n", timeout=60)[0]
     return statistics, [float(value) for value in values.split()]
+
+
+@pytest.mark.usefixtures("caption_tools")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_statistics_are_those_with_the_whole_paraphrase_table(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meteor, "CAPTIONS_PER_WORKER", -(-len(PAIRS) // workers))
+    monkeypatch.setattr(os, "cpu_count", lambda: workers)
+    expected = [meteor._parse(line) for line in jar_scores()[0]]
+    assert meteor_statistics(PAIRS) == expected
+    assert sum(row[7] + row[9] for row in expected) > 0, "some match is a paraphrase or a synonym"
 
 
 @pytest.mark.usefixtures("caption_tools")
@@ -91,5 +104,6 @@ def test_separator_and_line_breaks_in_a_caption_cannot_split_it() -> None:
 def test_output_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, printed: str, message: str) -> None:
     monkeypatch.setattr(meteor, "run_java", lambda *a, **k: printed)
     monkeypatch.setattr(meteor, "package_file", lambda name: name)
+    monkeypatch.setattr(meteor, "write_usable", lambda *a: 0)
     with pytest.raises(MetricError, match=message):
         meteor_statistics([("a", ["b"])])
