@@ -18,7 +18,8 @@ from typing import Any
 
 from harness.fingerprint import canonical_json
 from harness.interop.exporting import Exported, ExportOptions, model_name, new_folder, one_model
-from harness.interop.measurements import IMPORTED, Measurement, left_out, measurements, run_facts
+from harness.interop.imported import is_imported
+from harness.interop.measurements import Measurement, left_out, measurements, run_facts
 from harness.interop.secrets import clean_text
 from harness.records import TaskResult
 from harness.store.files import write_json
@@ -105,7 +106,7 @@ def _owner(model_id: str) -> str:
 
 def _content(run: Run, place: _Place, stamp: str, options: ExportOptions) -> dict[str, Any]:
     record, facts = run.record, run_facts(run.record)
-    imported = place.task.plan.form == IMPORTED
+    imported = is_imported(place.task.plan)
     local = not imported and facts["weights"].startswith("sha256:")
     library = ("commit", "dirty", "python", "platform", "processor", "packages", "run", "run_key", "rescored_from")
     model = ("family", "checkpoint", "revision", "weights")
@@ -215,7 +216,7 @@ def _source_data(measurement: Measurement, options: ExportOptions) -> dict[str, 
 
 def _generation(task: TaskResult | None) -> dict[str, Any]:
     """The generation settings; nothing where answers were imported and the settings are not known."""
-    if task is None or task.plan.form == IMPORTED:
+    if task is None or is_imported(task.plan):
         return {}
     plan, settings = task.plan, task.plan.generation
     more = {

@@ -15,7 +15,8 @@ import yaml
 
 from harness.interop import InteropError
 from harness.interop.exporting import Exported, ExportOptions, HubDataset, model_name, new_file, new_folder, one_model
-from harness.interop.measurements import IMPORTED, Measurement, interval_text, left_out, measurements
+from harness.interop.imported import is_imported
+from harness.interop.measurements import Measurement, interval_text, left_out, measurements
 from harness.interop.secrets import clean_text
 from harness.store.runs import Run
 
@@ -160,7 +161,7 @@ def _notes(measurement: Measurement, *, in_percent: bool) -> str:
         f"prompt {facts['prompt']}, {facts['generation']}",
         f"vlm-harness {facts['harness_version']}{commit}, run {facts['run']}",
     ]
-    if measurement.task is not None and measurement.task.plan.form == IMPORTED:
+    if measurement.task is not None and is_imported(measurement.task.plan):
         parts.insert(0, "answers imported from a file of another tool")
     if facts["warnings"]:
         parts.append(f"warnings: {facts['warnings']}")

@@ -11,11 +11,10 @@ from typing import Any
 
 from harness.compare.align import generation_class
 from harness.fingerprint import fingerprint
+from harness.interop.imported import is_imported
 from harness.interop.secrets import clean
 from harness.records import MetricValue, RunRecord, TaskResult
 
-IMPORTED = "vlmevalkit"
-"""`form` of the tasks of imported runs, whose prompts and settings are not known."""
 EFFICIENCY = "efficiency"
 """Stands for the task of values over the whole run: times and memory."""
 
@@ -78,7 +77,7 @@ def _task_facts(task: TaskResult | None) -> dict[str, Any]:
             ("kind", "dataset", "split", "data", "data_revision", "n_samples", "n_answered", "prompt", "generation")
         )
     plan = task.plan
-    imported = plan.form == IMPORTED
+    imported = is_imported(plan)
     return {
         "kind": plan.kind,
         "dataset": plan.dataset,

@@ -17,41 +17,22 @@ import io
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.engine.plan import load_metric
-from harness.engine.scoring import Scored, score_cases
-from harness.fingerprint import SampleSetChecksum, file_sha256, fingerprint
+from harness.fingerprint import file_sha256, fingerprint
 from harness.interop import InteropError
-from harness.interop.measurements import IMPORTED
-from harness.metrics.base import ScoringContext
+from harness.interop.imported import Imported, ImportedTask, scored_by, seal, task_plan
 from harness.predictions import mmbench
 from harness.predictions.base import Prediction
 from harness.predictions.content import Content, Row, read_content
-from harness.provenance import provenance
-from harness.records import (
-    SCHEMA_VERSION,
-    Case,
-    ModelIdentity,
-    ModelSettings,
-    Problem,
-    Response,
-    RunRecord,
-    Sample,
-    TaskPlan,
-    TaskResult,
-)
-from harness.store.runs import Run, open_run, read_run
-from harness.store.tables import Answered, SampleTable, ScoreTable, case
-from harness.tasks.loading import LoadedTask, load_task
-from harness.version import __version__
+from harness.records import Problem, Response, Sample
+from harness.store.runs import Run
+from harness.tasks.loading import load_task
 
-SUITE = "vlmevalkit"
-PROMPT = "not known (VLMEvalKit)"
+PRODUCER = "VLMEvalKit"
 _FAILED = "Failed to obtain answer"
 _ENDINGS = (".xlsx", ".tsv", ".json")
 _FORM_MARK = "imported from VLMEvalKit: prompt, generation settings and model version are not in the file"
@@ -68,14 +49,6 @@ class _Benchmark:
     columns: tuple[str, ...]
     """Columns that a result must have."""
     read: Callable[[Content, str], list[tuple[str, Prediction]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """One sealed run and what its reader must know."""
-
-    run: Run
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,97 +336,10 @@ def _tsv(path: Path) -> Content:
 
 
 def _seal(model: str, held: Sequence[_Answers], out: Path, metrics: Sequence[str] | None) -> Run:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    name = re.sub(r"[^a-z0-9._-]", "-", model.lower()).lstrip("._-")[:80]
-    if not name:
-        raise InteropError(
-            f"{held[0].path}: {model!r} has no letter or digit for a model's name; give one with --model"
+    tasks = []
+    for answers in held:
+        plan = task_plan(
+            load_task(answers.benchmark.task), answers.name, answers.path, producer=PRODUCER, metrics=metrics
         )
-    files = {answers.path.name: answers.sha256 for answers in held}
-    settings = ModelSettings(name=name, family="predictions", options={"files": sorted(files), "format": IMPORTED})
-    weights = next(iter(files.values())) if len(files) == 1 else fingerprint(files)
-    identity = ModelIdentity(settings, f"answers sha256:{weights}", {"files": files}, (_FORM_MARK,))
-    plans = [_plan(answers, load_task(answers.benchmark.task), metrics) for answers in held]
-    key = fingerprint({"identity": identity, "tasks": plans})
-    results: list[TaskResult] = []
-    with open_run(out, SUITE, name, key, {"files": files}) as run:
-        samples, scores = SampleTable(run.folder), ScoreTable(run.folder)
-        for answers, plan in zip(held, plans, strict=True):
-            checksum = SampleSetChecksum()
-            answered = [
-                Answered(sample, "", (), replace(response, task=plan.name)) for sample, response in answers.rows
-            ]
-            for row in answered:
-                checksum.add(row.sample)
-                samples.add(plan.name, row)
-            asked = [case(row) for row in answered]
-            scored = _score(asked, plan)
-            for signature, units in scored.scores:
-                scores.add(plan.name, signature, units)
-            results.append(_result(plan, answers, asked, checksum.hexdigest(), scored))
-        samples.finish()
-        scores.finish()
-        run.seal(
-            RunRecord(
-                run_id=run.run_id,
-                schema_version=SCHEMA_VERSION,
-                harness_version=__version__,
-                model=name,
-                card={"name": name, "why_no_run": "answers of VLMEvalKit", "takes_part": "prediction-files"},
-                identity=identity,
-                suite=SUITE,
-                suite_version=1,
-                key=key,
-                tasks=tuple(results),
-                efficiency=(),
-                provenance=provenance(),
-                warnings=tuple(note for answers in held for note in answers.notes),
-                timing={"started": started, "ended": datetime.now(UTC).isoformat(timespec="seconds")},
-            )
-        )
-        folder = run.folder
-    return read_run(folder)
-
-
-def _score(asked: Sequence[Case], plan: TaskPlan) -> Scored:
-    return score_cases(
-        asked,
-        [load_metric(name) for name in plan.metrics],
-        plan.breakdown,
-        ScoringContext(reference_corpus=lambda: None),
-    )
-
-
-def _plan(answers: _Answers, loaded: LoadedTask, metrics: Sequence[str] | None) -> TaskPlan:
-    task = loaded.task
-    return TaskPlan(
-        name=task.name,
-        kind=task.kind,
-        version=task.version,
-        dataset=task.dataset,
-        split=answers.name,
-        form=IMPORTED,
-        data=answers.path.name,
-        prompt_name=PROMPT,
-        prompt_version=0,
-        prompt_text="",
-        template="",
-        generation=loaded.generation(),
-        answer_by=task.answer_by,
-        metrics=tuple(metrics if metrics is not None else task.metrics),
-        breakdown=tuple(task.breakdown),
-        subset={},
-    )
-
-
-def _result(plan: TaskPlan, answers: _Answers, asked: Sequence[Case], sample_set: str, scored: Scored) -> TaskResult:
-    unscored: Mapping[str, int] = Counter(case.failure.kind for case in asked if case.failure is not None)
-    return TaskResult(
-        plan=plan,
-        sample_set=sample_set,
-        data_revision=answers.sha256,
-        n_samples=len(asked),
-        n_answered=sum(case.text is not None for case in asked),
-        unscored=dict(unscored),
-        values=scored.values,
-    )
+        tasks.append(ImportedTask(plan, answers.path, answers.sha256, answers.rows, scored_by(plan), answers.notes))
+    return seal(model, tasks, out, producer=PRODUCER, mark=_FORM_MARK)

@@ -16,7 +16,8 @@ from harness.engine.rescore import rescore
 from harness.errors import CompareError, PredictionError
 from harness.interop import InteropError
 from harness.interop.exporting import export
-from harness.interop.vlmevalkit import Imported, import_vlmevalkit
+from harness.interop.imported import Imported
+from harness.interop.vlmevalkit import import_vlmevalkit
 from harness.records import MetricValue
 from harness.store.runs import read_run
 from tests.unit.interop.runs import MAJORITY
