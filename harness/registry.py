@@ -60,6 +60,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "nlvr2": "harness.datasets.nlvr:NLVR",
         "latex": "harness.datasets.latex:Latex",
         "librispeech": "harness.datasets.librispeech:LibriSpeech",
+        "lmms-eval": "harness.interop.lmms.tasks:LmmsEvalDataset",
     },
     "metrics": {
         "bleu-1": "harness.metrics.captions:bleu_1",
@@ -86,6 +87,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "latex_compile_rate": "harness.metrics.compile:compile_rate_metric",
         "answer_in_text": "harness.metrics.reading:answer_in_text_metric",
         "token_recall": "harness.metrics.reading:token_recall_metric",
+        "lmms-eval": "harness.interop.lmms.tasks:lmms_eval_metric",
         "wer": "harness.metrics.speech:wer_metric",
         "cer": "harness.metrics.speech:cer_metric",
     },

@@ -18,6 +18,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 # tox sets it, and commands would break their lines at it.
 os.environ.pop("COLUMNS", None)
 
+FOREIGN = {"lmms-eval"}
+"""Registered names that ask another package for their data and their scores; tests/lmms has their tests."""
 Command = Callable[..., tuple[int, str, str]]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

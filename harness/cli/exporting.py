@@ -66,20 +66,34 @@ def _relationship(text: str) -> Relationship:
 
 
 def import_command(
-    results: Annotated[list[Path], typer.Argument(help="VLMEvalKit's MODEL_BENCHMARK files, or a folder of them.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            help="VLMEvalKit's MODEL_BENCHMARK files, or lmms-eval's DATE_results.json, or folders of them."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
-    model: Annotated[str | None, typer.Option(help="Name of the model, instead of the file name's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model, instead of the file's.")] = None,
     benchmark: Annotated[
         str | None, typer.Option(help="VLMEvalKit's name of the benchmark, for one file named otherwise.")
     ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A metric of ours: beside lmms-eval's own, or instead of the task's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
-    """Score VLMEvalKit's answers with our metrics and seal them as runs, marked as imported."""
+    """Seal the answers of VLMEvalKit or lmms-eval as runs, scored and marked as imported."""
     from harness.cli.output import print_json, printable, say, value_objects
     from harness.cli.scoring import show
+    from harness.interop.lmms.logs import import_lmms_eval, is_log
     from harness.interop.vlmevalkit import import_vlmevalkit
 
-    made = import_vlmevalkit(results, out, model=model, benchmark=benchmark)
+    if all(is_log(path) for path in results):
+        if benchmark is not None:
+            raise typer.BadParameter("belongs to VLMEvalKit's files", param_hint="--benchmark")
+        made = import_lmms_eval(results, out, model=model, metrics=tuple(metric or ()))
+    else:
+        made = import_vlmevalkit(results, out, model=model, benchmark=benchmark, metrics=metric)
     for note in dict.fromkeys(note for one in made for note in one.notes):
         say(f"note: {note}", indent="  ", error=True)
     if as_json:
@@ -88,3 +102,32 @@ def import_command(
     for one in made:
         show(one.run.record)
         print(printable(f"run in {one.run.path}"))
+
+
+def lmms_suite_command(
+    folder: Annotated[Path, typer.Argument(help="lmms-eval's task definitions, as for its --include_path.")],
+    tasks: Annotated[list[str], typer.Argument(help="Names of tasks in it.")],
+    out: Annotated[Path, typer.Option(help="Where the suite goes.")] = Path("suites"),
+    suite: Annotated[str, typer.Option(help="Name of the suite.")] = "lmms-eval",
+    kind: Annotated[str, typer.Option(help="What the tasks ask, such as chart-qa.")] = "vqa",
+    model: Annotated[str, typer.Option(help="Whose words the tasks take, where they have several.")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a suite that asks tasks of lmms-eval; `harness run --data FOLDER` runs it like any other."""
+    from typing import get_args
+
+    from harness.cli.output import print_json, printable, say
+    from harness.errors import UnknownNameError
+    from harness.interop.lmms.suites import write_suite
+    from harness.vocabulary import TaskKind
+
+    if kind not in get_args(TaskKind):
+        raise UnknownNameError.of("kind of task", kind, get_args(TaskKind), "harness lmms-suite --help")
+    written = write_suite(folder, tasks, out, suite=suite, kind=kind, model=model)  # type: ignore[arg-type]
+    if as_json:
+        print_json(written)
+        return
+    for note in written.notes:
+        say(f"note: {note}", indent="  ", error=True)
+    for file in written.files:
+        print(printable(str(file)))

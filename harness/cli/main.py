@@ -78,6 +78,7 @@ app.add_typer(nightly.baseline, name="baseline")
 app.command("history")(nightly.history_command)
 app.command("export")(exporting.export_command)
 app.command("import")(exporting.import_command)
+app.command("lmms-suite")(exporting.lmms_suite_command)
 
 
 def _version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from harness.errors import MetricError, MetricUnavailable
 from harness.metrics.base import Metric, ScoringContext
 from harness.metrics.spice import spice_scores
 from harness.records import Case, Problem, Sample, Score
+from tests.conftest import FOREIGN
 
 CRASHED = Problem("out_of_memory", "the request does not fit into memory")
 
@@ -119,6 +120,9 @@ CASES: dict[str, tuple[Case, ...]] = {
 """Metric → answers of its kind, some right, some wrong, one empty, one that never came."""
 
 
+NAMES = sorted(set(registry.names("metrics")) - FOREIGN)
+
+
 def variants(name: str) -> list[str]:
     """The variants that a metric names in the error for an unknown one."""
     with pytest.raises(MetricError, match="known: ") as caught:
@@ -127,7 +131,7 @@ def variants(name: str) -> list[str]:
     return [""] if known.startswith("only the default") else [v.strip() for v in known.split(",")]
 
 
-KEYS = [(name, variant) for name in registry.names("metrics") for variant in variants(name)]
+KEYS = [(name, variant) for name in NAMES for variant in variants(name)]
 
 
 def corpus() -> dict[str, tuple[str, ...]]:
@@ -181,7 +185,7 @@ def sums(scores: Sequence[Score]) -> np.ndarray:
 
 
 def test_every_registered_metric_has_cases_here() -> None:
-    assert sorted(CASES) == registry.names("metrics")
+    assert sorted(CASES) == NAMES
 
 
 @pytest.mark.parametrize(("name", "variant"), KEYS, ids=IDS)
@@ -190,7 +194,7 @@ def test_a_metric_that_cannot_run_says_what_is_missing(name: str, variant: str) 
     assert reason is None or len(reason) > 20
 
 
-@pytest.mark.parametrize("name", registry.names("metrics"))
+@pytest.mark.parametrize("name", NAMES)
 def test_empty_variant_is_the_first_of_the_known_ones(name: str) -> None:
     factory = registry.load("metrics", name)
     assert factory("").info == factory(variants(name)[0]).info

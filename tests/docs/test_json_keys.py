@@ -130,3 +130,8 @@ def test_the_keys_of_exchange_with_other_tools(harness: Command, folder: Path, m
     read = SimpleNamespace(run=read_run(find_runs(folder / "results")[0]), notes=())
     monkeypatch.setattr("harness.interop.vlmevalkit.import_vlmevalkit", lambda *_, **__: [read])
     checked(harness, "import", "import", "answers.xlsx")
+    from harness.interop.lmms.suites import Written
+
+    written = Written((Path("suites/lmms-eval.yaml"),), ())
+    monkeypatch.setattr("harness.interop.lmms.suites.write_suite", lambda *_, **__: written)
+    checked(harness, "lmms-suite", "lmms-suite", "tasks", "chartqa")
