@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from size import make_questions
 
-from harness.engine.ray_executor import GROUP
+from harness.engine.groups import GROUP
 
 BENCHMARKS, SAMPLES = 30, 5_000
 RESTART_S = 120.0

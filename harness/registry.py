@@ -91,7 +91,11 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "wer": "harness.metrics.speech:wer_metric",
         "cer": "harness.metrics.speech:cer_metric",
     },
-    "executors": {"local": "harness.engine.worker:ModelWorker", "ray": "harness.engine.ray_executor:RayExecutor"},
+    "executors": {
+        "local": "harness.engine.worker:ModelWorker",
+        "process": "harness.engine.isolated:IsolatedExecutor",
+        "ray": "harness.engine.ray_executor:RayExecutor",
+    },
 }
 GROUPS = {
     "models": "harness.models",

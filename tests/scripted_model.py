@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ class Scripted(Model):
     def load(cls, settings: ModelSettings) -> Scripted:
         if settings.options.get("load_fails"):
             raise RuntimeError("weights are damaged")
+        if settings.options.get("load_dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
         return cls(settings)
 
     def prepare(self, batch: Sequence[ModelInput]) -> list[ModelInput]:
@@ -52,6 +55,8 @@ class Scripted(Model):
                 raise ValueError(f"cannot answer {sample}")
             if options.get("dies_on") == sample:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if options.get("hangs_on") == sample:
+                time.sleep(3600)
             if options.get("silent_on") == sample:
                 answers.append(Problem("no_prediction", "nothing to say"))
                 continue
@@ -65,6 +70,7 @@ class Scripted(Model):
             answers.append(Generation(options.get("says", text), prompt_tokens=3, output_tokens=1))
         if "log" in options:
             with Path(options["log"]).open("a", encoding="utf-8") as log:
-                end = f"\t{os.getpid()}\n" if options.get("logs_process") else "\n"
+                where = str(os.getpid()) if options.get("logs_process") else sys.executable
+                end = f"\t{where}\n" if {"logs_process", "logs_python"} & set(options) else "\n"
                 log.writelines(f"{item.request.task}\t{item.request.sample_id}{end}" for item in prepared)
         return answers

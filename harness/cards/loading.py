@@ -83,6 +83,11 @@ class LoadedCard:
             parts={name: part.settings(**passed) for name, part in self.parts.items()},
         )
 
+    def python(self) -> str | None:
+        """`run.python`: relative to the card where it begins with a dot."""
+        given = self.card.run.python if self.card.run else None
+        return str((self.path.parent / given).absolute()) if given and given.startswith(".") else given
+
     def _file(self, value: str, data: Path | None) -> str:
         """A file's path: relative to the card, below the benchmarks' folder where it begins with `data:`, or in the
         package where it begins with `zoo:`."""

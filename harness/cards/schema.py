@@ -169,6 +169,9 @@ class Run(Spec):
     """Settings of the family."""
     allow_pickle: bool = False
     """Read `.bin` or `.pth` weights, with unpickling restricted to tensors."""
+    python: Text | None = None
+    """Interpreter of a virtual environment of its own, with the harness installed, in which the model runs (relative
+    to this file when it starts with a dot)."""
     wraps: Text | None = None
     """Name of the card whose model is wrapped, for families such as `blank-image`."""
     parts: dict[str, Text] = Field(default_factory=dict)

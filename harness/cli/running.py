@@ -40,6 +40,11 @@ def run_command(
     executor: Annotated[str, typer.Option(help="local, or ray for the devices of a cluster.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; this machine alone without it.")] = None,
     actors: Annotated[int | None, typer.Option(min=1, help="Most copies of the model on a cluster.")] = None,
+    isolate: Annotated[bool, typer.Option("--isolate", help="Run each model in a process of its own.")] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Most seconds for a request; later it is unanswered. With --isolate."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the values as JSON.")] = False,
 ) -> None:
@@ -53,6 +58,10 @@ def run_command(
         raise typer.BadParameter("give at least one model", param_hint="--models")
     if limit is not None and sample is not None:
         raise typer.BadParameter("give --limit or --sample, not both", param_hint="--sample")
+    if isolate and executor != "local":
+        raise typer.BadParameter(f"belongs to --executor local, not {executor}", param_hint="--isolate")
+    if time_limit is not None and not isolate:
+        raise typer.BadParameter("needs --isolate: only a process can be stopped", param_hint="--time-limit")
     size = _batch_size(batch_size)
     subset = None
     if limit is not None:
@@ -72,9 +81,10 @@ def run_command(
             cards=tuple(cards or ()),
             device=device,
             batch_size=size,
-            executor=executor,
+            executor="process" if isolate else executor,
             address=address,
             actors=actors,
+            time_limit_s=time_limit,
             progress=Lines(),
             stop=lambda: bool(stop),
         )

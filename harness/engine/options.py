@@ -21,6 +21,8 @@ class RunOptions:
     """Of a cluster, for executors that have one; `None` uses this machine alone."""
     actors: int | None = None
     """Most copies of the model on a cluster; `None` for one on each device."""
+    time_limit_s: float | None = None
+    """Most seconds for a request, where the model has a process of its own."""
     progress: Progress = field(default_factory=Silent)
     stop: Callable[[], bool] = lambda: False
     """Asked between batches; once true, the run is sealed with what it has."""

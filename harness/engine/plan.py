@@ -62,6 +62,11 @@ class ModelPlan:
     key: str
     """Fingerprint of everything above: the same command gives the same key."""
 
+    @property
+    def python(self) -> str | None:
+        """The interpreter of the model's own virtual environment, where the card names one."""
+        return self.card.python()
+
 
 def open_tasks(suite: LoadedSuite, data: Path | None, subset: Subset | None) -> list[OpenTask]:
     """The suite's tasks with their data opened and their splits found.
@@ -116,7 +121,13 @@ def plan_model(card: LoadedCard, suite: LoadedSuite, tasks: list[OpenTask], sett
         CardError: a generation setting of the card does not exist.
     """
     family: type[Model] = registry.load("models", settings.family)
-    identity = family.identify(settings)
+    python = card.python()
+    if python is None:
+        identity = family.identify(settings)
+    else:
+        from harness.engine.isolated import identify
+
+        identity = identify(settings, python)
     plans = tuple((task, _task_plan(task, settings, family, card.path)) for task in tasks)
     placeless = [replace(plan, data="") for _, plan in plans]
     key = fingerprint({"suite": suite.content(), "model": identity, "tasks": placeless})

@@ -13,68 +13,23 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.engine.batches import in_order_of_cost
+from harness.engine.groups import GROUP, Answerer, Group, Totals, after_a_loss, groups
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
-from harness.engine.worker import ModelWorker
 from harness.errors import ModelError, RegistryError
-from harness.records import Problem, Response, TaskPlan
+from harness.records import Response, TaskPlan
 
 logger = logging.getLogger(__name__)
-GROUP = 16
-"""Least requests of a group, where no batch size is given."""
 IN_FLIGHT = 2
 """Groups that an actor holds: one that it answers, one that waits for it."""
-LOSSES = 2
-"""Actors lost over a group before its requests are asked one by one, and over a request before it is given up."""
 STILLBORN = 5
 """Actors in a row that do not come up before the model is given up."""
 PATIENCE_S = 600.0
 """How long to wait for the first actor, or for a new one where none is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What an actor has done so far."""
-
-    asked: int = 0
-    busy_s: float = 0.0
-    load_s: float | None = None
-    memory: tuple[int, str] = (0, "process")
-
-
-class Answerer:
-    """What runs inside an actor: the local executor, a group at a time."""
-
-    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
-        self._plan = plan
-        self._worker = ModelWorker(plan, RunOptions(Path(), batch_size))
-        self._position: int | None = None
-
-    def ready(self) -> None:
-        """Return once the actor lives."""
-
-    def answer(self, position: int, items: list[WorkItem]) -> tuple[list[Response], Totals]:
-        """Responses to all items, of the task at `position` of the plan."""
-        if position != self._position:
-            self._worker.start_task(*self._plan.tasks[position])
-            self._position = position
-        given = [response for some in self._worker.answer([items], lambda: False) for response in some]
-        worker = self._worker
-        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory())
-
-
-@dataclass(slots=True)
-class Group:
-    """Requests that go to an actor together, and how many actors were lost while they were answered."""
-
-    items: list[WorkItem]
-    losses: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -143,7 +98,7 @@ class RayExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses as groups come back. Work is taken as actors are free; see `Executor.answer`."""
-        source = self._groups(work)
+        source = groups(work, self._options.batch_size or GROUP)
         again: deque[Group] = deque()
         under_way: dict[Any, tuple[Post, Group]] = {}
         pause = False  # a window without items: what came before it is answered first
@@ -168,18 +123,6 @@ class RayExecutor:
                 return
             if stop():
                 return
-
-    def _groups(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[Group]:
-        """Windows cut where the image changes; an empty group for a window without items."""
-        size = self._options.batch_size or GROUP
-        for window in work:
-            group = Group([])
-            for item in in_order_of_cost(window):
-                if len(group.items) >= size and item.request.images != group.items[-1].request.images:
-                    yield _sharing_bytes(group)
-                    group = Group([])
-                group.items.append(item)
-            yield _sharing_bytes(group)
 
     def _free(self, some_under_way: bool) -> Post | None:
         """The actor with the fewest groups, below the limit; waits for one to come where nothing is under way."""
@@ -242,7 +185,7 @@ class RayExecutor:
             logger.warning("an actor was lost (%s); %d requests are asked again", reason, len(group.items))
             self._dismiss(post)
             if reference == post.guilty:
-                return _after_a_loss(group, again, reason)
+                return after_a_loss(group, again, "worker_lost", reason)
             again.append(group)
             return []
         post.held.remove(reference)
@@ -265,28 +208,3 @@ class RayExecutor:
             self._ray.kill(post.actor)
         self._left += self._posts
         self._posts, self._joining = [], {}
-
-
-def _sharing_bytes(group: Group) -> Group:
-    """The group with one copy of each image's bytes, which is then sent once."""
-    known: dict[str, bytes] = {}
-    items = []
-    for item in group.items:
-        pairs = zip(item.request.images, item.images, strict=True) if item.images else ()
-        items.append(replace(item, images=tuple(known.setdefault(name, data) for name, data in pairs)))
-    return Group(items)
-
-
-def _after_a_loss(group: Group, again: deque[Group], reason: str) -> list[Response]:
-    """Put a lost group where it is asked again; a request that took several actors with it alone is given up."""
-    losses = group.losses + 1
-    if losses < LOSSES:
-        again.append(Group(group.items, losses))
-        return []
-    if len(group.items) > 1:
-        again.extend(Group([item], LOSSES - 1) for item in group.items)
-        return []
-    request = group.items[0].request
-    problem = Problem("worker_lost", f"{LOSSES} actors were lost over this request ({reason})")
-    logger.warning("%s: sample %s: %s", request.task, request.sample_id, problem.message)
-    return [Response(request.fingerprint, request.task, request.sample_id, None, problem)]

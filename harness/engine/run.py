@@ -62,6 +62,7 @@ def run_suite(
     executor: str = "local",
     address: str | None = None,
     actors: int | None = None,
+    time_limit_s: float | None = None,
     remote_code_commit: str | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -74,8 +75,10 @@ def run_suite(
         data: a benchmark's folder or a folder of benchmark folders; `None` for the bundled data.
         out: where run folders go; an unfinished run of the same plan there is resumed.
         subset: replaces the tasks' own subsets.
-        executor: `local`, or `ray` for the devices of a cluster; `address` is the cluster's, `actors` how many copies
-            of the model it may hold.
+        executor: `local`, `process` for a process of its own for each model, or `ray` for the devices of a cluster;
+            `address` is the cluster's, `actors` how many copies of the model it may hold. A card with `run.python` has
+            a process of its own in any case.
+        time_limit_s: most seconds for a request, under `process`; a late one is unanswered.
 
     Returns:
         Sealed runs in the order of `models`. A model that cannot be loaded is in `failures` and stops nobody.
@@ -86,7 +89,7 @@ def run_suite(
     loaded = suite if isinstance(suite, LoadedSuite) else load_suite(suite)
     chosen = [card if isinstance(card, LoadedCard) else load_card(card, cards=cards) for card in models]
     tasks = open_tasks(loaded, Path(data) if data is not None else None, subset)
-    options = RunOptions(Path(out), batch_size, executor, address, actors, progress or Silent(), stop)
+    options = RunOptions(Path(out), batch_size, executor, address, actors, time_limit_s, progress or Silent(), stop)
     runs: list[Run] = []
     failures: list[tuple[str, str]] = []
     for position, card in enumerate(chosen):
@@ -115,7 +118,7 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
     """
     started = datetime.now(UTC)
     described = [task for _, task in plan.tasks]
-    executor: Executor = registry.load("executors", options.executor)(plan, options)
+    executor = _executor(plan, options)
     with (
         open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
         ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,
@@ -157,6 +160,18 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
         )
         run.seal(record)
         return read_run(run.folder)
+
+
+def _executor(plan: ModelPlan, options: RunOptions) -> Executor:
+    name = options.executor
+    if plan.python is not None and name == "local":
+        name = "process"
+    if plan.python is not None and name != "process":
+        raise ModelError(f"run.python: a model in its own environment has a process here; --executor {name} has not")
+    if options.time_limit_s is not None and name != "process":
+        raise ModelError(f"a time limit needs a process of its own for the model; --executor {name} has none")
+    made: Executor = registry.load("executors", name)(plan, options)
+    return made
 
 
 def run_task(answers: TaskAnswers, samples: SampleTable, scores: ScoreTable, measured: Measured) -> TaskResult:

@@ -77,7 +77,12 @@ class ModelWorker:
         reads = reads_examples(self._plan, task)
         self._task, self._examples = task, (lambda: examples(self._plan, opened, task)) if reads else None
 
-    def _ready(self) -> Model:
+    def ready(self) -> Model:
+        """The model, loaded, with the examples of the current task read where it reads them.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
         if self._model is None:
             start = time.perf_counter()
             try:
@@ -124,7 +129,7 @@ class ModelWorker:
                 yield _Refused(refused)
             if not waiting:
                 continue
-            self._ready()
+            self.ready()
             if self._plan.capabilities.batching != "bucketed":
                 unread: list[_Pair] = [(item, None) for item in waiting]
                 yield from batches(unread, lambda: self._size.now, None)
@@ -137,7 +142,7 @@ class ModelWorker:
                 yield list(batch)
 
     def _bucket(self, pair: tuple[WorkItem, ModelInput]) -> int:
-        return self._ready().bucket(pair[1])
+        return self.ready().bucket(pair[1])
 
     def _prepared(self, pairs: Sequence[_Pair]) -> _Batch:
         """Decoded and made into the family's tensors; a fault of the family is kept for `_asked` to part."""
@@ -147,12 +152,12 @@ class ModelWorker:
         if not good or self._current().answer_by != "generate":
             return _Batch(bad, good, None)
         try:
-            return _Batch(bad, good, _Made(self._ready().prepare([given for _, given in good])))
+            return _Batch(bad, good, _Made(self.ready().prepare([given for _, given in good])))
         except Exception as error:  # the boundary to model code, as in `_asked`
             return _Batch(bad, good, error)
 
     def _answered(self, batch: _Batch) -> list[Response]:
-        return batch.failed + (self._asked(self._ready(), batch.items, batch.made) if batch.items else [])
+        return batch.failed + (self._asked(self.ready(), batch.items, batch.made) if batch.items else [])
 
     def _decoded(self, pairs: Sequence[_Pair]) -> list[tuple[WorkItem, ModelInput | Problem]]:
         """Every item with its input; images that several items show are decoded once."""

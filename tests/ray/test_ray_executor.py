@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.engine.ray_executor import GROUP, IN_FLIGHT
+from harness.engine.groups import GROUP
+from harness.engine.ray_executor import IN_FLIGHT
 from harness.engine.run import run_suite
 from harness.errors import RegistryError
 from harness.store.runs import Run, read_run
