@@ -15,7 +15,7 @@ from harness.errors import DatasetError, StoreError
 from harness.metrics.base import ScoringContext
 from harness.provenance import provenance
 from harness.records import TaskPlan
-from harness.store.files import write_json
+from harness.store.files import make_folder, write_json
 from harness.store.runs import RECORD, Run, answers_file, read_run
 from harness.store.tables import ScoreTable, case, read_answers
 from harness.version import __version__
@@ -39,7 +39,7 @@ def rescore(path: str | Path, *, reason: str, data: str | Path | None = None, me
         raise StoreError(f"{path}: is itself a rescoring of {run.record.rescored_from}; rescore that run")
     taken = [int(folder.name[-3:]) for folder in run.path.glob("rescore-[0-9][0-9][0-9]")]
     folder = run.path / f"rescore-{max(taken, default=0) + 1:03d}"
-    folder.mkdir()
+    make_folder(folder)
     scores = ScoreTable(folder)
     results = []
     for result in run.record.tasks:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import NightlyError, StoreError
 from harness.fingerprint import plain
-from harness.store.files import FolderLock, read_json, write_json
+from harness.store.files import FolderLock, make_folder, read_json, write_json
 from harness.store.runs import Run, read_run
 
 BASELINE_VERSION = 1
@@ -76,7 +76,7 @@ def accept(folder: Path, run_folder: str | Path, *, who: str, why: str = "") -> 
     if stopped:
         raise NightlyError(f"{run.path}: was interrupted in {', '.join(stopped)}; run it to the end and accept that")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with FolderLock(folder):
             file = baseline_file(folder, record.suite, record.model)
             earlier = read_baseline(file).accepted if file.exists() else ()

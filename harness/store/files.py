@@ -22,6 +22,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there; their names are durable."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def publish(temporary: Path, path: Path) -> None:
     """Move a finished file to its name: contents first, then the name, both durable."""
     with temporary.open("rb") as file:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from harness.codec import decode, encode
 from harness.errors import StoreError
 from harness.records import SCHEMA_VERSION, Response, RunRecord
-from harness.store.files import FolderLock, read_json, sync_folder, write_json
+from harness.store.files import FolderLock, make_folder, read_json, write_json
 from harness.store.journal import Journal, JournalledAnswers
 from harness.store.tables import SAMPLES, SCORES, read_frame
 
@@ -67,7 +67,7 @@ class OpenRun:
     def _journal(self, task: str) -> Journal:
         if task not in self._journals:
             folder = self.folder / "journal"
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
             self._journals[task] = Journal(folder / f"{task}.jsonl")
         return self._journals[task]
 
@@ -91,15 +91,14 @@ def open_run(out: Path, suite: str, model: str, key: str, plan: Any) -> OpenRun:
         StoreError: the folder cannot be written, or belongs to another plan.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         stem = run_name(suite, model, key, 0)[:-3]
         numbers = sorted(int(p.name[-3:]) for p in out.glob(f"{stem}[0-9][0-9][0-9]") if p.is_dir())
         number = numbers[-1] if numbers else 1
         folder = out / f"{stem}{number:03d}"
         if (folder / RECORD).exists():
             folder = out / f"{stem}{number + 1:03d}"
-        folder.mkdir(exist_ok=True)
-        sync_folder(out)
+        make_folder(folder)
     except OSError as error:
         raise StoreError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from error
     known = folder / PLAN
