@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.records import Request, Response
+from harness.store.files import writing
 
 _SCHEMA_VERSION = 1
 _CREATE = """
@@ -41,8 +42,9 @@ class ResponseCache:
             StoreError: the file is no cache, or of another version.
         """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -53,6 +55,10 @@ class ResponseCache:
                 )
             self._connection.executescript(_CREATE)
             self._connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"{path}: cannot be opened ({error}); make room or give a folder that can be written with --out"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path}: cannot be used as a cache ({error}); delete it to start anew") from error
 
@@ -71,7 +77,11 @@ class ResponseCache:
         return [_response(request, rows.get(key)) for request, key in zip(requests, keys, strict=True)]
 
     def put(self, responses: Iterable[Response]) -> None:
-        """Keep the answers among `responses`."""
+        """Keep the answers among `responses`.
+
+        Raises:
+            StoreError: the system refused to write.
+        """
         answers = [r for r in responses if r.text is not None]
         rows = [
             (
@@ -86,7 +96,7 @@ class ResponseCache:
             for r in answers
         ]
         steps = [(bytes.fromhex(r.fingerprint), json.dumps(r.steps)) for r in answers if r.steps]
-        with self._connection:
+        with writing(self._path), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?)", rows)
             self._connection.executemany("INSERT OR IGNORE INTO steps VALUES (?,?)", steps)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harness.errors import StoreError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around everything that writes `path`: a full or read-only disk is an error that names the file.
+
+    Raises:
+        StoreError: the system refused to write.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise StoreError(
+            f"{path}: cannot be written ({reason}); nothing that was answered is lost: make room or give a folder that "
+            "can be written, and the same command goes on"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -34,15 +55,26 @@ def publish(temporary: Path, path: Path) -> None:
     """Move a finished file to its name: contents first, then the name, both durable."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    temporary.replace(path)
+        number = os.fstat(file.fileno()).st_ino
+    try:
+        temporary.replace(path)
+    except FileNotFoundError:
+        # A network file system may repeat a rename whose reply was lost; the second one finds nothing to move.
+        if not path.exists() or path.stat().st_ino != number:
+            raise
     sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON types to `path`, whole or not at all."""
+    """Write JSON types to `path`, whole or not at all.
+
+    Raises:
+        StoreError: the system refused to write.
+    """
     temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    publish(temporary, path)
+    with writing(path):
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+        publish(temporary, path)
 
 
 def read_json(path: Path) -> Any:
@@ -66,21 +98,29 @@ class FolderLock:
         self._path = folder / "lock"
 
     def __enter__(self) -> FolderLock:
-        self._file = self._path.open("a+", encoding="utf-8")
+        with writing(self._path):
+            self._file = self._path.open("a+b", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                self._file.close()
+                raise StoreError(
+                    f"{self._path.parent}: this file system has no locks ({error.strerror}), so that two runs could "
+                    "write one folder; give a folder on another one with --out"
+                ) from error
             self._file.seek(0)
-            owner = self._file.read().strip() or "another process"
+            owner = self._file.read().decode("utf-8", "replace").strip() or "another process"
             self._file.close()
             raise StoreError(f"{self._path.parent}: in use by {owner}; wait for it or stop it") from error
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._file.flush()
+        with suppress(OSError):  # the lock holds without its owner's name, on a full disk too
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.truncate(0)
+        with suppress(OSError):
+            self._file.truncate(0)
         self._file.close()

@@ -16,7 +16,7 @@ import numpy as np
 from harness.codec import decode
 from harness.errors import StoreError
 from harness.records import Response
-from harness.store.files import sync_folder
+from harness.store.files import sync_folder, writing
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,10 @@ class Journal:
             StoreError: a line other than the last is damaged.
         """
         self.path = path
-        self._repair()
-        self._file = path.open("ab")
+        with writing(path):
+            self._repair()
+            # Without a buffer: what could not be written is not tried again when the file is closed.
+            self._file = path.open("ab", buffering=0)
 
     def _repair(self) -> None:
         if not self.path.exists():
@@ -51,13 +53,19 @@ class Journal:
             os.truncate(self.path, good)
 
     def append(self, values: Iterable[Any]) -> None:
-        """Add one line for each value and make them durable together."""
+        """Add one line for each value and make them durable together.
+
+        Raises:
+            StoreError: the system refused to write; at most a torn line is left, which the next opening cuts off.
+        """
         lines = b"".join(
             json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n" for value in values
         )
-        self._file.write(lines)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self.path):
+            written = 0
+            while written < len(lines):
+                written += self._file.write(lines[written:])
+            os.fsync(self._file.fileno())
 
     def entries(self) -> Iterator[tuple[int, Any]]:
         """Offset and value of each line.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
 from harness.records import SCHEMA_VERSION, Case, ImageRef, Problem, Response, Sample, Score
-from harness.store.files import publish
+from harness.store.files import publish, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,8 @@ class _Table:
 
         self._path, self._schema = path, _schema(columns)
         self._temporary = path.with_name(f".{path.name}.writing")
-        self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+        with writing(path):
+            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
         self._rows: list[tuple[Any, ...]] = []
 
     def _add(self, *row: Any) -> None:
@@ -119,14 +120,16 @@ class _Table:
         if self._rows:
             columns = zip(self._schema, zip(*self._rows, strict=True), strict=True)
             arrays = [pa.array(values, field.type) for field, values in columns]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            with writing(self._path):
+                self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
 
     def finish(self) -> None:
         """Write what is left and give the file its name."""
         self._flush()
-        self._writer.close()
-        publish(self._temporary, self._path)
+        with writing(self._path):
+            self._writer.close()
+            publish(self._temporary, self._path)
 
 
 class SampleTable(_Table):
