@@ -99,6 +99,38 @@ def library_errors(family: str, samples: Sequence[str]) -> Iterator[None]:
         raise ModelError(f"{family}: no answer to {shown}: {type(error).__name__}: {error}") from error
 
 
+NOT_FINITE = "the scores of the next word are no finite numbers; try bfloat16 or float32 for float16, or other weights"
+
+
+@contextmanager
+def finite_scores(head: torch.nn.Module | None) -> Iterator[None]:
+    """Around the writing of a batch: scores of the next word that are NaN or infinite are no answer.
+
+    Args:
+        head: the layer that scores the vocabulary: (rows, [tokens,] words); the last token counts.
+
+    Raises:
+        ModelError: at the end, if it gave such scores for any row; asked alone, the other rows have their answers.
+    """
+    import torch
+
+    bad: list[torch.Tensor] = []
+
+    def look(module: torch.nn.Module, given: Any, scores: torch.Tensor) -> None:
+        last = scores[:, -1] if scores.dim() == 3 else scores
+        found = ~(last < torch.inf).all()  # not true of NaN; a word that is barred by -inf is no fault
+        bad[:] = [bad[0] | found if bad else found]
+
+    handle = head.register_forward_hook(look) if head is not None else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+    if bad and bool(bad[0]):
+        raise ModelError(NOT_FINITE)
+
+
 def output_length(ids: torch.Tensor, end_ids: Collection[int]) -> int:
     """Number of generated tokens in one row (tokens,), the end token included and what follows it not."""
     for place, token in enumerate(ids.tolist()):

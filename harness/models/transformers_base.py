@@ -19,6 +19,7 @@ from harness.models.base import Generation, Model, ModelInput, Options, checked_
 from harness.models.checkpoint import Checkpoint, locate
 from harness.models.decoding import (
     cut_at,
+    finite_scores,
     generation_config,
     keep_token_ids_only,
     library_errors,
@@ -296,7 +297,8 @@ class TransformersModel(Model):
 
         if not prepared.items:
             return []
-        with library_errors(self.family, [i.request.sample_id for i in prepared.items]), torch.inference_mode():
+        asked, head = [i.request.sample_id for i in prepared.items], self.generator.get_output_embeddings()
+        with library_errors(self.family, asked), torch.inference_mode(), finite_scores(head):
             output = self.written(self.on_device(prepared.tensors), config).cpu()
         end = self.end_ids()
         lengths = [output_length(row, end) for row in output]

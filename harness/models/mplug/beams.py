@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.errors import ModelError
+from harness.models.decoding import NOT_FINITE
 from harness.models.mplug.decoder import Context, Past, TextDecoder
 
 PAD, CLS, SEP = 0, 101, 102
@@ -50,6 +52,9 @@ def beam_search(
         min_length: new tokens before the end token is allowed.
         max_length: new tokens after which an example is done.
         use_cache: keep keys and values between steps; without it every step reads the sequences anew.
+
+    Raises:
+        ModelError: scores of an example that are no finite numbers.
     """
     found: list[list[Hypothesis]] = [[] for _ in range(len(context))]
     device = context.layers[0][0].device
@@ -63,6 +68,8 @@ def beam_search(
             logits = decoder(ids[:, -1:], context, past=past)[:, -1]
         else:
             logits = decoder(ids, context)[:, -1]
+        if not (logits < torch.inf).all():
+            raise ModelError(NOT_FINITE)
         logp = logits.log_softmax(dim=-1)  # (examples x beams, vocabulary)
         if new_tokens - 1 < min_length:
             logp[:, SEP] = _BARRED

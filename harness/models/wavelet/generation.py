@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.errors import ModelError
+from harness.models.decoding import NOT_FINITE
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,6 +42,9 @@ def greedy(
         prompts: ids of each prompt, start token included.
         least, most: tokens of an answer; `end` is not taken before `least`. An answer also ends where prompt and answer
             fill the decoder's positions.
+
+    Raises:
+        ModelError: scores of a row that are no finite numbers.
     """
     device, room = network.decoder.positions.device, network.decoder.positions.shape[0]
     longest = max(map(len, prompts))
@@ -55,10 +61,12 @@ def greedy(
     mask = (causal & keys[:, None, :]) | torch.eye(total, dtype=torch.bool, device=device)
     hidden, cache = network.decoder(prefix, ids, places, mask[:, None])
     answers: list[list[int]] = [[] for _ in prompts]
+    bad = torch.zeros((), dtype=torch.bool, device=device)
     going = list(range(len(prompts)))
     place = places[:, -1]
     for number in range(most):
         logits = network.decoder.logits(hidden[:, -1])
+        bad |= ~(logits < torch.inf).all()
         if number < least:
             logits[:, end] = -torch.inf
         token = logits.argmax(-1)
@@ -79,6 +87,8 @@ def greedy(
         place = place + 1
         keys = torch.cat([keys, keys.new_ones(len(going), 1)], dim=1)
         hidden, cache = network.decoder(None, token[:, None], place[:, None], keys[:, None, None, :], cache)
+    if bad:
+        raise ModelError(NOT_FINITE)
     return [answer[:-1] if answer and answer[-1] == end else answer for answer in answers]
 
 

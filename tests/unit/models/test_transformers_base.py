@@ -290,3 +290,48 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     for step in ("identify", "load"):
         with pytest.raises(ModelError, match=r'torch is not installed; pip install "vlm-harness\[models\]"'):
             getattr(registry.load("models", "llava"), step)(settings("llava", tiny_checkpoints))
+
+
+def test_scores_that_are_no_numbers_are_no_answer(model: TransformersModel, name: str) -> None:
+    import torch
+
+    head = model.generator.get_output_embeddings()
+    for value in (float("nan"), float("inf")):
+        hook = head.register_forward_hook(lambda m, i, out, value=value: torch.where(out > -1e9, value, out))
+        try:
+            with pytest.raises(ModelError, match="no finite numbers"):
+                model.generate(model.prepare(items(name)[:1]), GREEDY)
+        finally:
+            hook.remove()
+    assert texts(model, name, GREEDY) == texts(model, name, GREEDY)
+
+
+def test_only_the_request_whose_scores_are_no_numbers_is_unanswered(
+    tiny_checkpoints: dict[str, Path], chart_suite: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from harness.engine.run import run_suite
+    from tests.pipeline.test_kill import make_big
+
+    shutil.copytree(tiny_checkpoints["llava"], tmp_path / "checkpoint")
+    weights = tmp_path / "checkpoint" / "model.safetensors"
+    held = load_file(weights)
+    from transformers import AutoTokenizer
+
+    (word,) = AutoTokenizer.from_pretrained(tmp_path / "checkpoint").encode("first", add_special_tokens=False)[:1]
+    (embedding,) = [key for key in held if key.endswith("embed_tokens.weight")]
+    held[embedding][word] = torch.nan
+    save_file(held, weights, metadata={"format": "pt"})
+    card = tmp_path / "nan.yaml"
+    run = {"family": "llava", "checkpoint": str(tmp_path / "checkpoint"), "generation": {"*": {"max_new_tokens": 4}}}
+    card.write_text(json.dumps({"name": "nan", "run": run}))
+    done = run_suite(chart_suite, [card], data=make_big(tmp_path / "data"), out=tmp_path / "out", batch_size=8)
+    samples = done.runs[0].samples()
+    samples = samples[~samples["failure_kind"].isin(["missing_image", "truncated_image"])]
+    asks = samples["prompt"].str.contains("first")
+    assert 0 < asks.sum() < len(samples) / 2
+    assert set(samples[asks]["failure_kind"]) == {"model_error"}
+    assert samples[asks]["failure_message"].str.contains("no finite numbers").all()
+    assert samples[~asks]["text"].notna().all()
