@@ -72,9 +72,10 @@ def test_an_image_ranks_texts_by_their_matching_logit(fitted: Mplug) -> None:
     for number in range(N_IMAGES):
         names, scores = ranking(fitted.retrieve([image_query(number)])[0])
         logits = fitted.match_scores([picture(number)], CAPTIONS).logit
-        expected = sorted(range(len(CAPTIONS)), key=lambda n: (-logits[n], f"t{n}"))
-        assert names == [f"t{n}" for n in expected]
-        assert scores == pytest.approx([logits[n] for n in expected], abs=1e-4)
+        # Batches round differently, so that near ties may change places.
+        assert scores == sorted(scores, reverse=True)
+        assert sorted(names) == [f"t{n}" for n in range(len(CAPTIONS))]
+        assert scores == pytest.approx([logits[int(name[1:])] for name in names], abs=1e-4)
 
 
 def test_a_text_ranks_images_by_their_matching_logit(fitted: Mplug) -> None:
@@ -82,8 +83,9 @@ def test_a_text_ranks_images_by_their_matching_logit(fitted: Mplug) -> None:
     for number, caption in enumerate(CAPTIONS):
         names, scores = ranking(fitted.retrieve([text_query(number)])[0])
         logits = fitted.match_scores(shown, [caption]).logit
-        assert names == [f"i{n}" for n in np.argsort(-logits)]
-        assert scores == pytest.approx(sorted(logits, reverse=True), abs=1e-4)
+        assert scores == sorted(scores, reverse=True)
+        assert sorted(names) == [f"i{n}" for n in range(N_IMAGES)]
+        assert scores == pytest.approx([logits[int(name[1:])] for name in names], abs=1e-4)
 
 
 def test_equal_candidates_tie_in_order_of_id(fitted: Mplug) -> None:
