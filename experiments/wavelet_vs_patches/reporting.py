@@ -179,25 +179,25 @@ def page(frames: Frames, found: Analysis, trainings: Sequence[Training], out: Pa
 
 
 def _why_intro(found: Analysis) -> str:
-    """Which of the reasons the numbers bear on."""
-    measured = [d for arm in ("v1", "v3") if (d := found.difference("scenes", arm, "patches"))]
+    """Which of the reasons the numbers bear on, task by task."""
     text = "Likely reasons of the published result, from reading its code. "
-    if not measured:
+    measured = {task: [d for arm in ("v1", "v3") if (d := found.difference(task, arm, "patches"))] for task in TASKS}
+    if not any(measured.values()):
         return text + "None of them is measured here yet."
-    weak = [d.arm for d in measured if d.supported and d.estimate.value < 0 and d.estimate.n_seeds > 1]
-    others = [d.arm for d in measured if d.arm not in weak]
-    if weak:
-        text += (
-            f"Measured here: with a sound schedule and a trained decoder, {listed(weak)} still falls behind patches, "
-            "so "
-            "the frozen decoder is not the whole of it; which of the other reasons counts how much is not measured. "
-        )
-    if others:
-        text += (
-            f"For {listed(others)} these numbers do not firmly show a score below patches once the decoder is "
-            "trained, so "
-            "they do not support blaming layout and scale. "
-        )
+    for task, differences in measured.items():
+        weak = [d.arm for d in differences if d.supported and d.estimate.value < 0 and d.estimate.n_seeds > 1]
+        others = [d.arm for d in differences if d.arm not in weak]
+        if weak:
+            text += (
+                f"Measured on {task}: with a sound schedule and a trained decoder, {listed(weak)} still "
+                f"{'falls' if len(weak) == 1 else 'fall'} behind patches, so the frozen decoder is not the whole of "
+                "it; which of the other reasons counts how much is not measured. "
+            )
+        if others:
+            text += (
+                f"On {task} these numbers do not firmly show {listed(others)} below patches once the decoder is "
+                "trained, so they do not support blaming layout and scale there. "
+            )
     return text.strip()
 
 
