@@ -77,7 +77,10 @@ def read_yaml(path: Path, error: type[HarnessError]) -> YamlDocument:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as cause:
         raise error(f"{path}: byte {cause.start} is not UTF-8; save the file as UTF-8") from cause
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as cause:
+        raise error(f"{path}: not valid YAML: {str(cause).splitlines()[0]}") from cause
     try:
         node = loader.get_single_node()
         if node is None:

@@ -7,6 +7,7 @@ channels are averaged. The rate stays as it is: a model resamples to its own.
 from __future__ import annotations
 
 import io
+import struct
 import wave
 
 import numpy as np
@@ -54,8 +55,9 @@ def _wav(data: bytes, locator: str) -> tuple[NDArray[np.float64], int]:
             content = file.readframes(frames)
     except EOFError as error:
         raise ImageError("truncated_audio", f"{locator}: the file ends too early") from error
-    except wave.Error as error:
-        raise ImageError("unreadable_audio", f"{locator}: neither FLAC nor PCM WAV: {error}") from error
+    except (wave.Error, RuntimeError, struct.error, ZeroDivisionError) as error:  # what `wave` raises at damaged chunks
+        reason = str(error) or type(error).__name__
+        raise ImageError("unreadable_audio", f"{locator}: neither FLAC nor PCM WAV: {reason}") from error
     if len(content) < frames * channels * width:
         raise ImageError(
             "truncated_audio", f"{locator}: {len(content)} of {frames * channels * width} bytes of samples are there"

@@ -130,9 +130,9 @@ class Latex(FolderDataset):
 
         def rows() -> Iterator[tuple[str, Any]]:
             table = csv.DictReader((f"{line}\n" for _, line in json_files.text_lines(path)), strict=True)
-            if not {"image", "formula"} <= set(table.fieldnames or ()):
-                raise DatasetError(f"{path}: the header reads {table.fieldnames}; image and formula are expected")
             try:
+                if not {"image", "formula"} <= set(table.fieldnames or ()):
+                    raise DatasetError(f"{path}: the header reads {table.fieldnames}; image and formula are expected")
                 for values in table:
                     yield f"line {table.line_num}", {k: v for k, v in values.items() if k is not None}
             except csv.Error as error:

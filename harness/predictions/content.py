@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from harness.errors import PredictionError
 
+MAX_SHEET_BYTES = 1 << 30
+"""Unpacked size of an Excel file that is still opened."""
 Shape = Literal["list", "lines", "object", "sheet"]
 
 
@@ -187,16 +189,24 @@ def _sheet(path: Path, data: bytes) -> Iterator[Row]:
     import zipfile
 
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as parts:
+            size = sum(part.file_size for part in parts.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise PredictionError(f"{path}: not a readable Excel workbook: {error}") from error
+    if size > MAX_SHEET_BYTES:
+        raise PredictionError(
+            f"{path}: {size:,} bytes when unpacked; the limit is {MAX_SHEET_BYTES:,}. Give JSON lines"
+        )
     try:
         workbook = load_workbook(BytesIO(data), read_only=True, data_only=True)
         sheet = workbook.worksheets[0]
         sheet.reset_dimensions()
         table = list(sheet.iter_rows(values_only=True))
         workbook.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, SyntaxError) as error:
-        raise PredictionError(f"{path}: not a readable Excel workbook: {error}") from error
+    except Exception as error:  # a damaged part ends in whatever the library's parsers happen to raise
+        raise PredictionError(f"{path}: not a readable Excel workbook: {type(error).__name__}: {error}") from error
     if not table:
         raise PredictionError(f"{path}: the first sheet is empty")
     names = [str(name).strip() if name is not None else "" for name in table[0]]

@@ -78,7 +78,7 @@ class Journal:
             for number, line in enumerate(file, 1):
                 try:
                     yield offset, json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise StoreError(
                         f"{self.path}:{number}: is damaged ({error}); remove the line, and its request is asked again"
                     ) from error
