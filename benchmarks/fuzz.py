@@ -44,7 +44,14 @@ def fuzz(name: str, seconds: int) -> None:
             with tempfile.TemporaryDirectory(dir=memory) as folder, contextlib.suppress(HarnessError):
                 target.read(data, Path(folder))
 
-        limits = [f"-max_total_time={seconds}", "-max_len=6000", "-timeout=20", "-rss_limit_mb=4096", f"-dict={words}"]
+        limits = [
+            f"-max_total_time={seconds}",
+            "-max_len=6000",
+            "-timeout=20",
+            "-rss_limit_mb=4096",
+            f"-artifact_prefix={place}/",
+            f"-dict={words}",
+        ]
         atheris.Setup([name, *limits, "-print_final_stats=1", str(corpus)], one)
         atheris.Fuzz()
 

@@ -43,7 +43,7 @@ def _stream(path: Path, opening: str, prefix: str, *, pairs: bool) -> Iterator[A
         file.seek(start)
         try:
             yield from ijson.kvitems(file, prefix) if pairs else ijson.items(file, prefix)
-        except (ijson.JSONError, UnicodeDecodeError) as error:
+        except (ijson.JSONError, UnicodeDecodeError, ArithmeticError) as error:  # numbers beyond every range, too
             raise _fault(path, error, f"near byte {file.tell()}") from error
 
 

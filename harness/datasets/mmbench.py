@@ -13,7 +13,6 @@ this rule gives all 2,348 rows of 627 questions, options, letters and number of 
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
@@ -116,7 +115,7 @@ def decode_cell(cell: str, locator: str) -> bytes:
         raise ImageError("missing_image", f"{locator}: the image cell is empty")
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or characters that are no ASCII
         raise ImageError("unreadable_image", f"{locator}: the image cell is not base64: {error}") from error
 
 

@@ -119,7 +119,7 @@ class _Table:
 
         if self._rows:
             columns = zip(self._schema, zip(*self._rows, strict=True), strict=True)
-            arrays = [pa.array(values, field.type) for field, values in columns]
+            arrays = [_array(values, field.type) for field, values in columns]
             with writing(self._path):
                 self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
@@ -130,6 +130,22 @@ class _Table:
         with writing(self._path):
             self._writer.close()
             publish(self._temporary, self._path)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """The column; halves of surrogate pairs, which JSON may hold and no file takes, become U+FFFD."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([_whole(value) for value in values], kind)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class SampleTable(_Table):

@@ -128,14 +128,18 @@ def _task(file: Path, results: dict[str, Any], path: Path, metrics: Sequence[str
     match = _SAMPLES.fullmatch(file.name)
     assert match is not None
     log = _read(file, match["task"])
-    config = results.get("configs", {}).get(log.task)
-    if not isinstance(config, dict):
-        raise InteropError(f"{path}: has no configs.{log.task}, whose answers are in {file.name}")
-    kept, notes = _verified(log, results.get("results", {}).get(log.task, {}), path)
+    config, reported = _of(results, "configs", log, path), _of(results, "results", log, path)
+    kept, notes = _verified(log, reported, path)
     empty = sum(response.text == "" for _, response in log.rows)
     if empty:
         notes.append(f"{file}: {empty} of {len(log.rows)} answers are empty; lmms-eval writes failed answers so too")
-    settings, _ = generation(config.get("generation_kwargs") or {})
+    given = config.get("generation_kwargs") or {}
+    try:
+        settings, _ = generation(given)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InteropError(
+            f"{path}: configs.{log.task}.generation_kwargs: {given!r} is not readable: {error}"
+        ) from error
     plan = TaskPlan(
         name=re.sub(r"[^a-z0-9._-]", "-", log.task.lower()),
         kind="vqa",
@@ -156,6 +160,14 @@ def _task(file: Path, results: dict[str, Any], path: Path, metrics: Sequence[str
     )
     score = _scored({name: log.scores[name] for name in kept}, metrics)
     return ImportedTask(plan, file, file_sha256(file), log.rows, score, tuple(notes)), notes
+
+
+def _of(results: Mapping[str, Any], part: str, log: _Log, path: Path) -> Mapping[str, Any]:
+    held = results.get(part)
+    found = held.get(log.task) if isinstance(held, dict) else None
+    if not isinstance(found, dict):
+        raise InteropError(f"{path}: has no object {part}.{log.task}, whose answers are in {log.path.name}")
+    return found
 
 
 def _scored(kept: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Callable[[Sequence[Case]], Scored]:

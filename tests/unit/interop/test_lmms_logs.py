@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,26 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InteropError, match="there is no such file"):
         import_lmms_eval([tmp_path / "nowhere"], tmp_path / "out")
     assert not is_log(tmp_path / "nowhere")
+
+
+def test_halves_of_surrogate_pairs_are_replaced(tmp_path: Path) -> None:
+    (made,) = import_lmms_eval(
+        [log(tmp_path / "log", [{**ROWS[0], "filtered_resps": "4 \ud800"}, *ROWS[1:]])], tmp_path
+    )
+    assert made.run.samples()["text"][0] == "4 \ufffd\ufffd\ufffd"
+
+
+def test_results_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = log(tmp_path / "log")
+    content = json.loads((folder / "2026_results.json").read_text())
+    for change, message in (
+        ({"results": 1}, "has no object results.T"),
+        ({"configs": {"T": [1]}}, "has no object configs.T"),
+        ({"configs": {"T": {"generation_kwargs": [1]}}}, "generation_kwargs"),
+    ):
+        (folder / "2026_results.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(InteropError, match=re.escape(message)):
+            import_lmms_eval([folder], tmp_path / "out")
 
 
 def test_command_tells_logs_from_vlmevalkits_files(tmp_path: Path, harness: Command) -> None:
