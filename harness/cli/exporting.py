@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,6 @@ def export_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write sealed runs for other tools; every number keeps its signature, samples, interval and origin."""
-    from harness.cli.output import print_json, printable, say
     from harness.interop.exporting import ExportOptions, HubDataset, export
 
     options = ExportOptions(
@@ -44,13 +43,20 @@ def export_command(
         samples=samples,
     )
     written = export(runs, to, out, options)
+    _tell(written, as_json)
+
+
+def _tell(written: Any, as_json: bool) -> None:
+    """Print `files` and `notes` of what was written."""
+    from harness.cli.output import print_json, printable, say
+
     if as_json:
         print_json(written)
         return
     for note in written.notes:
         say(f"note: {note}", indent="  ", error=True)
     for file in written.files:
-        print(printable(file))
+        print(printable(str(file)))
 
 
 def _relationship(text: str) -> Relationship:
@@ -116,7 +122,6 @@ def lmms_suite_command(
     """Write a suite that asks tasks of lmms-eval; `harness run --data FOLDER` runs it like any other."""
     from typing import get_args
 
-    from harness.cli.output import print_json, printable, say
     from harness.errors import UnknownNameError
     from harness.interop.lmms.suites import write_suite
     from harness.vocabulary import TaskKind
@@ -124,10 +129,4 @@ def lmms_suite_command(
     if kind not in get_args(TaskKind):
         raise UnknownNameError.of("kind of task", kind, get_args(TaskKind), "harness lmms-suite --help")
     written = write_suite(folder, tasks, out, suite=suite, kind=kind, model=model)  # type: ignore[arg-type]
-    if as_json:
-        print_json(written)
-        return
-    for note in written.notes:
-        say(f"note: {note}", indent="  ", error=True)
-    for file in written.files:
-        print(printable(str(file)))
+    _tell(written, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
@@ -13,6 +13,9 @@ from harness.records import Response, TaskPlan
 
 class Executor(Protocol):
     """One model at work on the tasks of a suite, one task after the other."""
+
+    isolates: ClassVar[bool]
+    """Whether the model has a process of its own here, which can be stopped and may be of another environment."""
 
     @property
     def asked(self) -> int:

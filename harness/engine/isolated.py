@@ -19,7 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, ClassVar
 
 from harness import registry
 from harness.engine.groups import GROUP, LOSSES, Answerer, Group, Totals, after_a_loss, groups
@@ -127,6 +127,8 @@ def identify(settings: ModelSettings, python: str) -> ModelIdentity:
 
 class IsolatedExecutor:
     """The executor `process`; see `Executor`."""
+
+    isolates: ClassVar[bool] = True
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         self._plan, self._options = plan, options

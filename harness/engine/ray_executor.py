@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.engine.groups import GROUP, Answerer, Group, Totals, after_a_loss, groups
 from harness.engine.options import RunOptions
@@ -46,6 +46,8 @@ class Post:
 
 class RayExecutor:
     """The executor `ray`; see `Executor`."""
+
+    isolates: ClassVar[bool] = False
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         """Connect to the cluster, or start one of this machine's devices.

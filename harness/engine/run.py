@@ -163,15 +163,13 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
 
 
 def _executor(plan: ModelPlan, options: RunOptions) -> Executor:
-    name = options.executor
-    if plan.python is not None and name == "local":
-        name = "process"
-    if plan.python is not None and name != "process":
+    name = "process" if plan.python is not None and options.executor == "local" else options.executor
+    chosen: type[Executor] = registry.load("executors", name)
+    if plan.python is not None and not chosen.isolates:
         raise ModelError(f"run.python: a model in its own environment has a process here; --executor {name} has not")
-    if options.time_limit_s is not None and name != "process":
+    if options.time_limit_s is not None and not chosen.isolates:
         raise ModelError(f"a time limit needs a process of its own for the model; --executor {name} has none")
-    made: Executor = registry.load("executors", name)(plan, options)
-    return made
+    return chosen(plan, options)
 
 
 def run_task(answers: TaskAnswers, samples: SampleTable, scores: ScoreTable, measured: Measured) -> TaskResult:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
@@ -61,6 +61,8 @@ class _Batch:
 
 class ModelWorker:
     """The executor of this process: answers work items with one model."""
+
+    isolates: ClassVar[bool] = False
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         self._plan = plan

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from harness.engine.plan import load_metric
 from harness.engine.scoring import Scored, score_cases
@@ -60,28 +61,36 @@ def is_imported(plan: TaskPlan) -> bool:
     return plan.form in FORMS.values()
 
 
+def marked_plan(producer: str, **known: Any) -> TaskPlan:
+    """The plan of answers whose prompt is not known, from the fields of `TaskPlan` that are."""
+    return TaskPlan(
+        form=FORMS[producer],
+        prompt_name=f"not known ({producer})",
+        prompt_version=0,
+        prompt_text="",
+        template="",
+        subset={},
+        **known,
+    )
+
+
 def task_plan(
     loaded: LoadedTask, split: str, path: Path, *, producer: str, metrics: Sequence[str] | None = None
 ) -> TaskPlan:
     """A task of ours as the plan of answers whose prompt is not known."""
     task = loaded.task
-    return TaskPlan(
+    return marked_plan(
+        producer,
         name=task.name,
         kind=task.kind,
         version=task.version,
         dataset=task.dataset,
         split=split,
-        form=FORMS[producer],
         data=path.name,
-        prompt_name=f"not known ({producer})",
-        prompt_version=0,
-        prompt_text="",
-        template="",
         generation=loaded.generation(),
         answer_by=task.answer_by,
         metrics=tuple(metrics if metrics is not None else task.metrics),
         breakdown=tuple(task.breakdown),
-        subset={},
     )
 
 

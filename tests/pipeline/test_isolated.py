@@ -19,7 +19,7 @@ import pytest
 from harness.engine.run import run_suite
 from harness.store.runs import Run
 from tests.conftest import Command
-from tests.pipeline.test_kill import ANSWERABLE, comparable, make_big
+from tests.pipeline.test_kill import ANSWERABLE, assert_same, make_big
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -52,10 +52,7 @@ def test_the_record_is_that_of_the_local_executor(chart_suite: Path, data: Path,
     path = card("m")
     local = run_suite(chart_suite, [path], data=data, out=tmp_path / "local").runs[0]
     apart = isolated(chart_suite, path, data, tmp_path / "apart")
-    a, b = comparable(local), comparable(apart)
-    assert a[0].equals(b[0])
-    assert a[1].equals(b[1])
-    assert a[2] == b[2]
+    assert_same(apart, local)
     timing = apart.record.timing
     assert (timing["requests_asked"], timing["answers_new"]) == (ANSWERABLE, ANSWERABLE)
     again = isolated(chart_suite, path, data, tmp_path / "apart")

@@ -44,6 +44,14 @@ def comparable(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, list[object]]:
     return run.samples().drop(columns=list(TIMING_COLUMNS)), run.scores(), values
 
 
+def assert_same(run: Run, whole: Run) -> None:
+    """Equal in everything but times."""
+    a, b = comparable(run), comparable(whole)
+    pd.testing.assert_frame_equal(a[0], b[0])
+    pd.testing.assert_frame_equal(a[1], b[1])
+    assert a[2] == b[2]
+
+
 @pytest.mark.parametrize("after", [4, 17, 41])
 def test_a_killed_run_goes_on_without_asking_again(tmp_path: Path, installed: Callable[..., Path], after: int) -> None:
     site = installed("scripted-plugin", {"harness.models": {"scripted": "tests.scripted_model:Scripted"}})

@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from harness.engine.run import run_suite
 from harness.errors import StoreError
 from harness.store import files
 from harness.store.files import FolderLock, publish, write_json
-from harness.store.runs import Run, find_runs, read_run
+from harness.store.runs import find_runs, read_run
 from tests.conftest import Command
-from tests.pipeline.test_kill import ANSWERABLE, comparable, make_big
+from tests.pipeline.test_kill import ANSWERABLE, assert_same, make_big
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -50,13 +49,6 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     subprocess.run(["umount", made.place], check=False, capture_output=True)
 
 
-def same(run: Run, whole: Run) -> None:
-    a, b = comparable(run), comparable(whole)
-    pd.testing.assert_frame_equal(a[0], b[0])
-    pd.testing.assert_frame_equal(a[1], b[1])
-    assert a[2] == b[2]
-
-
 @pytest.mark.parametrize("kilobytes", [4, 60, 100, 124, 132, 140, 148, 156])
 def test_a_full_disk_stops_the_run_by_name_and_it_goes_on_when_there_is_room(
     disk: SmallDisk, chart_suite: Path, card: Card, tmp_path: Path, harness: Command, kilobytes: int
@@ -79,7 +71,7 @@ def test_a_full_disk_stops_the_run_by_name_and_it_goes_on_when_there_is_room(
     assert len(asked) - ANSWERABLE <= 4
     (run,) = find_runs(out)
     assert read_run(run).record.timing["requests_asked"] == ANSWERABLE - whole_lines
-    same(read_run(run), run_suite(chart_suite, [path], data=data, out=tmp_path / "whole").runs[0])
+    assert_same(read_run(run), run_suite(chart_suite, [path], data=data, out=tmp_path / "whole").runs[0])
 
 
 def test_a_read_only_folder_is_named_before_anything_is_asked(
@@ -163,6 +155,6 @@ def test_a_clock_that_goes_backwards(
 
     monkeypatch.setattr("harness.engine.run.datetime", Backwards)
     run = run_suite(chart_suite, [path], data=data, out=tmp_path / "out").runs[0]
-    same(run, whole)
+    assert_same(run, whole)
     assert run.record.timing["started"] > run.record.timing["ended"]
     assert all(value.estimate is None or value.estimate >= 0 for value in run.record.efficiency)

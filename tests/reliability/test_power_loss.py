@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from harness.engine.run import run_suite
 from harness.nightly.baselines import accept, baseline_file
 from harness.store.files import publish, read_json
 from harness.store.runs import RECORD, Run, read_run
-from tests.pipeline.test_kill import ANSWERABLE, comparable, make_big
+from tests.pipeline.test_kill import ANSWERABLE, assert_same, make_big
 from tests.reliability.power import Disk, PowerCut
 
 Card = Callable[..., Path]
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.usefixtures("scripted")
 
 def lines(out: Path) -> list[str]:
     return [json.loads(line)["sample_id"] for path in out.glob("*/journal/*") for line in path.read_text().splitlines()]
-
-
-def same(run: Run, whole: Run) -> None:
-    a, b = comparable(run), comparable(whole)
-    pd.testing.assert_frame_equal(a[0], b[0])
-    pd.testing.assert_frame_equal(a[1], b[1])
-    assert a[2] == b[2]
 
 
 def test_a_run(chart_suite: Path, card: Card, tmp_path: Path) -> None:
@@ -62,11 +54,11 @@ def test_a_run(chart_suite: Path, card: Card, tmp_path: Path) -> None:
         assert len(written) - len(durable) <= BATCH, "only the batch whose fsync did not come is gone"
         records = list(out.glob(f"*/{RECORD}"))
         for record in records:
-            same(read_run(record.parent), whole)
+            assert_same(read_run(record.parent), whole)
         resumed = run_in(out)
         if not records:
             assert resumed.record.timing["requests_asked"] == ANSWERABLE - len(durable)
-        same(resumed, whole)
+        assert_same(resumed, whole)
     assert kept == sorted(kept)
     assert kept[0] == 0
     assert kept[-1] == ANSWERABLE

@@ -19,11 +19,11 @@ from harness.engine.plan import load_metric
 from harness.engine.scoring import Scored, score_cases
 from harness.fingerprint import file_sha256, fingerprint
 from harness.interop import InteropError
-from harness.interop.imported import FORMS, Imported, ImportedTask, seal
+from harness.interop.imported import Imported, ImportedTask, marked_plan, seal
 from harness.interop.lmms import PREFIX
 from harness.interop.lmms.settings import generation
 from harness.metrics.base import MeanMetric, ScoringContext, mean_score, unscored
-from harness.records import Case, MetricInfo, Response, Sample, Score, TaskPlan
+from harness.records import Case, MetricInfo, Response, Sample, Score
 
 PRODUCER = "lmms-eval"
 _MARK = "imported from lmms-eval: the model's version and its own template are not in the file"
@@ -104,14 +104,13 @@ def _imported(path: Path, out: Path, model: str | None, metrics: Sequence[str]) 
     name = model or results.get("model_name") or results.get("model_source")
     if not isinstance(name, str) or not name:
         raise InteropError(f"{path}: names no model; give one with --model")
-    tasks, notes = [], []
-    for file in sorted(path.parent.glob(f"{date}_samples_*.jsonl")):
-        task, said = _task(file, results, path, metrics)
-        tasks.append(task)
-        notes += said
+    files = sorted(path.parent.glob(f"{date}_samples_*.jsonl"))
+    tasks = [_task(file, results, path, metrics) for file in files]
     if not tasks:
         raise InteropError(f"{path}: no {date}_samples_TASK.jsonl beside it; run lmms-eval with --log_samples")
-    return Imported(seal(name, tasks, out, producer=PRODUCER, mark=_MARK), tuple(notes))
+    return Imported(
+        seal(name, tasks, out, producer=PRODUCER, mark=_MARK), tuple(note for task in tasks for note in task.notes)
+    )
 
 
 def _json(data: bytes, where: str) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def _json(data: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _task(file: Path, results: dict[str, Any], path: Path, metrics: Sequence[str]) -> tuple[ImportedTask, list[str]]:
+def _task(file: Path, results: dict[str, Any], path: Path, metrics: Sequence[str]) -> ImportedTask:
     match = _SAMPLES.fullmatch(file.name)
     assert match is not None
     log = _read(file, match["task"])
@@ -140,26 +139,21 @@ def _task(file: Path, results: dict[str, Any], path: Path, metrics: Sequence[str
         raise InteropError(
             f"{path}: configs.{log.task}.generation_kwargs: {given!r} is not readable: {error}"
         ) from error
-    plan = TaskPlan(
+    plan = marked_plan(
+        PRODUCER,
         name=re.sub(r"[^a-z0-9._-]", "-", log.task.lower()),
         kind="vqa",
         version=1,
         dataset=PREFIX,
         split=str(config.get("test_split") or config.get("validation_split") or "test"),
-        form=FORMS[PRODUCER],
         data=file.name,
-        prompt_name=f"not known ({PRODUCER})",
-        prompt_version=0,
-        prompt_text="",
-        template="",
         generation=settings,
         answer_by="generate",
         metrics=(*(f"{PREFIX}@{name}" for name in kept), *metrics),
         breakdown=(),
-        subset={},
     )
     score = _scored({name: log.scores[name] for name in kept}, metrics)
-    return ImportedTask(plan, file, file_sha256(file), log.rows, score, tuple(notes)), notes
+    return ImportedTask(plan, file, file_sha256(file), log.rows, score, tuple(notes))
 
 
 def _of(results: Mapping[str, Any], part: str, log: _Log, path: Path) -> Mapping[str, Any]:

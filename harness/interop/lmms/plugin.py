@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.registry_v2 import ModelManifest
-from PIL import Image
 from tqdm import tqdm
 
 from harness import registry
@@ -28,6 +25,7 @@ from harness.engine.worker import ModelWorker
 from harness.errors import ModelError
 from harness.fingerprint import fingerprint
 from harness.interop.lmms.settings import generation
+from harness.interop.lmms.tasks import png
 from harness.records import GenerationSettings, ImageRef, Response, Sample, TaskPlan
 
 logger = logging.getLogger(__name__)
@@ -92,6 +90,7 @@ class HarnessModel(lmms):  # type: ignore[misc]
 
         Raises:
             ModelError: an answer never came; lmms-eval would count it as a wrong one.
+            ImageError: a document shows something that is no picture, such as the path of a video.
         """
         groups: dict[tuple[str, str], list[int]] = defaultdict(list)
         settings: dict[tuple[str, str], GenerationSettings] = {}
@@ -123,7 +122,8 @@ class HarnessModel(lmms):  # type: ignore[misc]
     def _sample(self, request: Instance, place: int, pictures: _Pictures) -> Sample:
         context, _, doc_to_visual, doc_id, task, split = request.args
         where = f"{task} doc {doc_id}"
-        pictures.held = encoded(doc_to_visual(self.task_dict[task][split][doc_id]), where)
+        visuals = doc_to_visual(self.task_dict[task][split][doc_id]) or ()
+        pictures.held = tuple(png(visual, where) for visual in visuals)
         images = tuple(ImageRef(f"{where} image {n}", str(n)) for n in range(len(pictures.held)))
         return Sample(str(place), question=context, images=images, cluster=str(place))
 
@@ -142,22 +142,6 @@ class HarnessModel(lmms):  # type: ignore[misc]
             ModelError: always.
         """
         raise ModelError("cards answer one question at a time; tasks of several rounds cannot be put to them")
-
-
-def encoded(visuals: Any, where: str) -> tuple[bytes, ...]:
-    """Pictures as PNG, without loss.
-
-    Raises:
-        ModelError: something that is no picture, such as the path of a video.
-    """
-    found = []
-    for visual in visuals or ():
-        if not isinstance(visual, Image.Image):
-            raise ModelError(f"{where}: {type(visual).__name__} where a picture is expected; videos are not read")
-        buffer = BytesIO()
-        visual.save(buffer, "PNG", compress_level=1)
-        found.append(buffer.getvalue())
-    return tuple(found)
 
 
 def _task_plan(task: str, template: str, settings: GenerationSettings) -> TaskPlan:

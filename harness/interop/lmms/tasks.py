@@ -196,11 +196,16 @@ class LmmsEvalDataset(Dataset):
                 visuals = task.doc_to_visual(task.dataset[self._open.split][number])
             except Exception as error:  # the definition is a program of others
                 raise ImageError("unreadable_image", f"{where}: {type(error).__name__}: {error}") from error
-            self._shown = (number, tuple(_png(visual, where) for visual in visuals or ()))
+            self._shown = (number, tuple(png(visual, where) for visual in visuals or ()))
         return self._shown[1]
 
 
-def _png(visual: Any, where: str) -> bytes:
+def png(visual: Any, where: str) -> bytes:
+    """A picture of lmms-eval's as PNG, without loss.
+
+    Raises:
+        ImageError: it is no picture, such as the path of a video.
+    """
     from PIL import Image
 
     if not isinstance(visual, Image.Image):
