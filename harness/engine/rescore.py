@@ -40,17 +40,16 @@ def rescore(path: str | Path, *, reason: str, data: str | Path | None = None, me
     taken = [int(folder.name[-3:]) for folder in run.path.glob("rescore-[0-9][0-9][0-9]")]
     folder = run.path / f"rescore-{max(taken, default=0) + 1:03d}"
     make_folder(folder)
-    scores = ScoreTable(folder)
     results = []
-    for result in run.record.tasks:
-        plan = result.plan
-        names = plan.metrics if metrics is None else tuple(metrics)
-        rows = map(case, read_answers(answers_file(run.path), plan.name))
-        context = ScoringContext(reference_corpus=lambda plan=plan: _corpus(plan, data))  # type: ignore[misc]
-        metrics_now = [load_metric(name) for name in names]
-        values = score_stream(rows, metrics_now, plan.breakdown, context, partial(scores.add, plan.name))
-        results.append(replace(result, plan=replace(plan, metrics=names), values=values))
-    scores.finish()
+    with ScoreTable(folder) as scores:
+        for result in run.record.tasks:
+            plan = result.plan
+            names = plan.metrics if metrics is None else tuple(metrics)
+            rows = map(case, read_answers(answers_file(run.path), plan.name))
+            context = ScoringContext(reference_corpus=lambda plan=plan: _corpus(plan, data))  # type: ignore[misc]
+            metrics_now = [load_metric(name) for name in names]
+            values = score_stream(rows, metrics_now, plan.breakdown, context, partial(scores.add, plan.name))
+            results.append(replace(result, plan=replace(plan, metrics=names), values=values))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = replace(
         run.record,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -123,17 +124,13 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
         open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
         ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,
     ):
-        samples, scores, measured = SampleTable(run.folder), ScoreTable(run.folder), Measured()
-        try:
+        measured = Measured()
+        with SampleTable(run.folder) as samples, ScoreTable(run.folder) as scores, closing(executor):
             results = [
                 run_task(TaskAnswers(plan, opened, task, executor, run, cache, options), samples, scores, measured)
                 for opened, task in plan.tasks
             ]
             peak_bytes, memory_of = executor.peak_memory()
-        finally:
-            executor.close()
-        samples.finish()
-        scores.finish()
         record = RunRecord(
             run_id=run.run_id,
             schema_version=SCHEMA_VERSION,

@@ -129,10 +129,8 @@ def seal(model: str, tasks: Sequence[ImportedTask], out: Path, *, producer: str,
     key = fingerprint({"identity": identity, "tasks": [task.plan for task in tasks]})
     suite = producer.lower()
     with open_run(out, suite, name, key, {"files": files}) as run:
-        samples, scores = SampleTable(run.folder), ScoreTable(run.folder)
-        results = [_write(task, samples, scores) for task in tasks]
-        samples.finish()
-        scores.finish()
+        with SampleTable(run.folder) as samples, ScoreTable(run.folder) as scores:
+            results = [_write(task, samples, scores) for task in tasks]
         run.seal(
             RunRecord(
                 run_id=run.run_id,

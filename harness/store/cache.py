@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,21 +47,27 @@ class ResponseCache:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _SCHEMA_VERSION):
-                raise StoreError(
-                    f"{path}: cache version {version}, expected {_SCHEMA_VERSION}; delete it to start anew"
-                )
-            self._connection.executescript(_CREATE)
-            self._connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+            with ExitStack() as unless_ready:
+                unless_ready.callback(self._connection.close)
+                self._make_ready()
+                unless_ready.pop_all()
         except sqlite3.OperationalError as error:
             raise StoreError(
                 f"{path}: cannot be opened ({error}); make room or give a folder that can be written with --out"
             ) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path}: cannot be used as a cache ({error}); delete it to start anew") from error
+
+    def _make_ready(self) -> None:
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _SCHEMA_VERSION):
+            raise StoreError(
+                f"{self._path}: cache version {version}, expected {_SCHEMA_VERSION}; delete it to start anew"
+            )
+        self._connection.executescript(_CREATE)
+        self._connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
     def get(self, requests: Sequence[Request]) -> list[Response | None]:
         """The answer to each request, where there is one."""

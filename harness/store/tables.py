@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import StoreError
 from harness.records import SCHEMA_VERSION, Case, ImageRef, Problem, Response, Sample, Score
@@ -97,7 +98,7 @@ def _schema(columns: Mapping[str, str]) -> pa.Schema:
 
 
 class _Table:
-    """Rows streamed into one Parquet file, which appears under its name when finished."""
+    """Rows streamed into one Parquet file, which appears under its name when the `with` block ends well."""
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
         import pyarrow.parquet as pq
@@ -105,8 +106,23 @@ class _Table:
         self._path, self._schema = path, _schema(columns)
         self._temporary = path.with_name(f".{path.name}.writing")
         with writing(path):
-            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+            self._file = self._temporary.open("wb")
+            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         self._rows: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            # A full disk refuses the rest of a file that nobody will read.
+            with suppress(OSError):
+                self._writer.close()
+            with suppress(OSError):
+                self._file.close()
 
     def _add(self, *row: Any) -> None:
         """Add a row, its values in the order of the columns."""
@@ -124,11 +140,11 @@ class _Table:
                 self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
 
-    def finish(self) -> None:
-        """Write what is left and give the file its name."""
+    def _finish(self) -> None:
         self._flush()
         with writing(self._path):
             self._writer.close()
+            self._file.close()
             publish(self._temporary, self._path)
 
 
@@ -244,10 +260,11 @@ def read_answers(path: Path, task: str) -> Iterator[Answered]:
     import pyarrow.parquet as pq
 
     read_frame(path, ["task"])
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS_PER_GROUP):
-        for row in batch.to_pylist():
-            if row["task"] == task:
-                yield _answered(row)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP):
+            for row in batch.to_pylist():
+                if row["task"] == task:
+                    yield _answered(row)
 
 
 def _answered(row: dict[str, Any]) -> Answered:
