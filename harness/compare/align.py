@@ -78,6 +78,31 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """What not every run has; the others are compared without it."""
+
+    task: str
+    lacking: tuple[tuple[str, str, str], ...] = ()
+    """(metric, run id, reason) of each value that was not computed; empty where a run lacks the task."""
+
+    def told(self, names: Mapping[str, str]) -> str:
+        """One line for the task; `names` gives the name of each run that is compared."""
+        if not self.lacking:
+            return f"task {self.task} is not in every run"
+        runs_of: dict[tuple[str, str], list[str]] = {}
+        for metric, run, reason in self.lacking:
+            runs_of.setdefault((metric, reason), []).append(run)
+        metrics_of: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for (metric, reason), found in runs_of.items():
+            metrics_of.setdefault((reason, tuple(found)), []).append(metric)
+        parts = []
+        for (reason, runs), metrics in metrics_of.items():
+            whose = "any model" if len(runs) == len(names) else ", ".join(names[run] for run in runs)
+            parts.append(f"{', '.join(metrics)} not computed for {whose} ({reason})")
+        return f"task {self.task}: {'; '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
     """Runs side by side."""
 
@@ -85,8 +110,7 @@ class Alignment:
     columns: tuple[Column, ...]
     mismatches: tuple[Mismatch, ...]
     """What differs; empty unless it was allowed."""
-    missing: tuple[str, ...] = ()
-    """Tasks and metrics that not every run has, in words."""
+    missing: tuple[Missing, ...] = ()
 
 
 def generation_class(settings: GenerationSettings) -> str:
@@ -122,7 +146,7 @@ def align(runs: Sequence[Run], *, allow: bool = False) -> Alignment:
         had = "; ".join(f"{i}: {', '.join(results[i])}" for i in ids)
         raise CompareError(f"the runs have no task in common: {had}")
     everywhere = {name for tasks in results.values() for name in tasks}
-    missing = [f"task {name} is not in every run" for name in sorted(everywhere - set(names))]
+    missing = [Missing(name) for name in sorted(everywhere - set(names))]
     mismatches = [m for name in names for m in _differences(name, {i: results[i][name] for i in ids})]
     if mismatches and not allow:
         lines = "\n".join(f"- {mismatch}" for mismatch in mismatches)
@@ -134,7 +158,8 @@ def align(runs: Sequence[Run], *, allow: bool = False) -> Alignment:
         marks = tuple(str(m) for m in mismatches if m.task == name)
         made, lost = _columns(name, tasks, tables, marks)
         columns += made
-        missing += lost
+        if lost:
+            missing.append(Missing(name, tuple(lost)))
     return Alignment(tuple(runs), tuple(columns), tuple(mismatches), tuple(missing))
 
 
@@ -153,9 +178,8 @@ def _differences(name: str, tasks: Mapping[str, TaskResult]) -> list[Mismatch]:
     found += compare("way of answering", {i: t.plan.answer_by for i, t in tasks.items()})
     variants = {key for t in tasks.values() for key in _signatures(t)}
     for metric in sorted(variants):
-        held = {i: _signatures(t).get(metric) for i, t in tasks.items()}
-        if all(held.values()):
-            found += compare(f"metric signature of {metric}", {i: str(s) for i, s in held.items()})
+        defined = {i: _signatures(t)[metric] for i, t in tasks.items() if metric in _signatures(t)}
+        found += compare(f"metric signature of {metric}", defined)
     return found
 
 
@@ -168,22 +192,28 @@ def _signatures(task: TaskResult) -> dict[str, str]:
     return {f"{v.metric}@{v.variant}": v.signature for v in task.values if v.subset == "all" and v.estimate is not None}
 
 
+def _reason(task: TaskResult, key: str) -> str:
+    """Why a value was not computed."""
+    reasons = [v.reason for v in task.values if v.subset == "all" and f"{v.metric}@{v.variant}" == key]
+    return (reasons[0] if reasons else "") or "not among its metrics"
+
+
 def _columns(
     name: str, tasks: Mapping[str, TaskResult], tables: Mapping[str, pd.DataFrame], marks: tuple[str, ...]
-) -> tuple[list[Column], list[str]]:
+) -> tuple[list[Column], list[tuple[str, str, str]]]:
+    """The columns of a task, and (metric, run id, reason) of what is missing for others."""
     columns: list[Column] = []
-    missing: list[str] = []
+    missing: list[tuple[str, str, str]] = []
     first = next(iter(tasks.values()))
     for position, value in enumerate(v for v in first.values if v.subset == "all"):
         key = f"{value.metric}@{value.variant}"
-        signatures = {i: _signatures(task).get(key) for i, task in tasks.items()}
-        if not all(signatures.values()):
-            absent = ", ".join(i for i, signature in signatures.items() if signature is None)
-            missing.append(f"task {name}: {key.removesuffix('@')} is not computed in {absent}")
+        signatures = {i: _signatures(task)[key] for i, task in tasks.items() if key in _signatures(task)}
+        missing += [(key.removesuffix("@"), i, _reason(tasks[i], key)) for i in tasks if i not in signatures]
+        if len(signatures) < 2:
             continue
         frames = {
-            i: table[(table["task"] == name) & (table["signature"] == signatures[i])].set_index("unit")
-            for i, table in tables.items()
+            i: tables[i][(tables[i]["task"] == name) & (tables[i]["signature"] == signature)].set_index("unit")
+            for i, signature in signatures.items()
         }
         units = _common_units([list(frame.index) for frame in frames.values()])
         joined = [frame.loc[list(units)] for frame in frames.values()]
@@ -195,19 +225,19 @@ def _columns(
             if held:
                 statistics[row, scored[row]] = np.stack(held)
         values = tuple(
-            next(v for v in task.values if v.subset == "all" and f"{v.metric}@{v.variant}" == key)
-            for task in tasks.values()
+            next(v for v in tasks[i].values if v.subset == "all" and f"{v.metric}@{v.variant}" == key)
+            for i in signatures
         )
         columns.append(
             Column(
                 task=name,
                 metric=value.metric,
                 variant=value.variant,
-                signature=value.signature,
+                signature=next(iter(signatures.values())),
                 main=position == 0,
                 units=units,
                 clusters=tuple(joined[0]["cluster"]),
-                runs=tuple(tasks),
+                runs=tuple(signatures),
                 statistics=statistics,
                 scored=scored,
                 values=values,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ _SHOWN = (
 )
 RESAMPLES = 2000
 PERMUTATIONS = 10_000
+_PER_TEST, _MOST = 100, 50_000
+"""Exchanges for each test of a family, so that the least corrected p-value is 0.01, and their limit."""
 """Enough for a p-value below 5 % after correction over 400 pairs."""
 ALPHA = 0.05
 
@@ -115,6 +118,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     mismatches: tuple[Mismatch, ...]
     missing: tuple[str, ...]
+    """What not every run has, a line for each task."""
     baseline: str | None = None
 
     def pair_frame(self) -> pd.DataFrame:
@@ -152,7 +156,7 @@ def compare(
         baseline: only pairs with this run are tested.
         allow: compare unlike runs, in marked columns.
         resamples: bootstrap corpora for intervals and ranks.
-        permutations: exchanges of answers for the p-values.
+        permutations: exchanges of answers for the p-values; clear differences get more where many pairs are tested.
         seed: of both.
         margin: largest difference that does not matter, in the metrics' own scale (0.02 is two points of a rate): every
             pair is then also tested for being as good as the other.
@@ -166,18 +170,22 @@ def compare(
     aligned = align(chosen, allow=allow)
     names = _names(chosen)
     base = baseline.record.run_id if baseline is not None else None
-    raw = [
-        (column, _column_pairs(column, names, base, resamples, permutations, seed, margin))
+    family = Counter[bool]()
+    for column in aligned.columns:
+        family[column.main] += len(_wanted(column, base))
+    most = {main: min(_MOST, _PER_TEST * tests) for main, tests in family.items()}
+    tests = [
+        _Tests(column, names, base, resamples, permutations, most[column.main], seed, margin)
         for column in aligned.columns
     ]
-    pairs = _corrected([pair for _, found in raw for pair in found])
-    standings = [s for column, _ in raw for s in _standings(column, names, pairs, resamples, seed)]
+    pairs = _corrected([pair for column in tests for pair in _column_pairs(column)])
+    standings = [s for column in aligned.columns for s in _standings(column, names, pairs, resamples, seed)]
     return Comparison(
         runs=tuple(chosen),
         standings=tuple(standings),
         pairs=tuple(pairs),
         mismatches=aligned.mismatches,
-        missing=aligned.missing,
+        missing=tuple(missing.told(names) for missing in aligned.missing),
         baseline=names[base] if base is not None else None,
     )
 
@@ -209,80 +217,91 @@ def metric_of(column: Column) -> Metric:
     return metric
 
 
-def _column_pairs(
-    column: Column,
-    names: dict[str, str],
-    baseline: str | None,
-    resamples: int,
-    permutations: int,
-    seed: int,
-    margin: float | None,
-) -> list[Pair]:
-    metric = metric_of(column)
-    wanted = [
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """How the pairs of a column are tested."""
+
+    column: Column
+    names: Mapping[str, str]
+    baseline: str | None
+    resamples: int
+    permutations: int
+    most_permutations: int
+    seed: int
+    margin: float | None
+
+
+def _wanted(column: Column, baseline: str | None) -> list[tuple[int, int]]:
+    """The pairs that are tested: all, or those with the baseline."""
+    return [
         (i, j)
         for i, j in combinations(range(len(column.runs)), 2)
         if baseline is None or baseline in (column.runs[i], column.runs[j])
     ]
-    if bool((column.scored == column.scored[0]).all()) and baseline is None:
-        return _pairs(column, metric, names, list(range(len(column.runs))), resamples, permutations, seed, margin)
-    found: list[Pair] = []
-    for i, j in wanted:
-        found += _pairs(column, metric, names, [i, j], resamples, permutations, seed, margin)
-    return found
 
 
-def _pairs(
-    column: Column,
-    metric: Metric,
-    names: dict[str, str],
-    members: list[int],
-    resamples: int,
-    permutations: int,
-    seed: int,
-    margin: float | None,
-) -> list[Pair]:
-    """All pairs among `members`, over the units that every one of them has scored."""
-    both = np.asarray(column.scored[members].all(axis=0))
+def _column_pairs(tests: _Tests) -> list[Pair]:
+    """The tested pairs, each over the units that both have scored; pairs with the same units share their draws."""
+    column = tests.column
+    metric = metric_of(column)
+    places = _wanted(column, tests.baseline)
+    groups: dict[bytes, list[tuple[int, int]]] = {}
+    for i, j in places:
+        groups.setdefault((column.scored[i] & column.scored[j]).tobytes(), []).append((i, j))
+    made = {place: pair for group in groups.values() for place, pair in _pairs(tests, metric, group)}
+    return [made[place] for place in places if place in made]
+
+
+def _pairs(tests: _Tests, metric: Metric, places: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], Pair]]:
+    """Pairs of rows that have the same units in common, where there are enough for a test."""
+    column, names, margin = tests.column, tests.names, tests.margin
+    members = sorted({row for place in places for row in place})
+    both = np.asarray(column.scored[list(places[0])].all(axis=0))
     clusters = [c for c, keep in zip(column.clusters, both, strict=True) if keep]
     if len(set(clusters)) < 2:
         return []
     statistics = column.statistics[members][:, both]
     found = paired_differences(
-        statistics, clusters, metric.aggregate, seed=seed, resamples=resamples, permutations=permutations
+        statistics,
+        clusters,
+        metric.aggregate,
+        pairs=[(members.index(i), members.index(j)) for i, j in places],
+        seed=tests.seed,
+        resamples=tests.resamples,
+        permutations=tests.permutations,
+        most_permutations=tests.most_permutations,
     )
     verdicts = _verdicts(metric, statistics)
     independent = len(set(clusters)) == len(clusters)
-    pairs: list[Pair] = []
-    for number, (a, b) in enumerate(found.pairs.tolist()):
+    pairs: list[tuple[tuple[int, int], Pair]] = []
+    for number, (place, (a, b)) in enumerate(zip(places, found.pairs.tolist(), strict=True)):
         discordance = mcnemar(verdicts[a], verdicts[b]) if verdicts is not None else None
-        pairs.append(
-            Pair(
-                task=column.task,
-                metric=column.name,
-                signature=column.signature,
-                main=column.main,
-                first=names[column.runs[members[a]]],
-                second=names[column.runs[members[b]]],
-                difference=float(found.estimate[number]),
-                low=float(found.low[number]),
-                high=float(found.high[number]),
-                p_value=float(found.p_value[number]),
-                p_holm=1.0,
-                p_bh=1.0,
-                mcnemar_p=discordance.p_value if discordance is not None and independent else None,
-                only_first=discordance.only_first if discordance is not None else None,
-                only_second=discordance.only_second if discordance is not None else None,
-                detectable=smallest_detectable_difference(float(found.standard_error[number])),
-                n_units=int(both.sum()),
-                n_clusters=found.n_clusters,
-                higher_is_better=column.higher_is_better,
-                unit=column.unit,
-                method=found.method,
-                margin=margin,
-                p_equivalent=_equivalent(metric, statistics[a] - statistics[b], clusters, margin),
-            )
+        pair = Pair(
+            task=column.task,
+            metric=column.name,
+            signature=column.signature,
+            main=column.main,
+            first=names[column.runs[members[a]]],
+            second=names[column.runs[members[b]]],
+            difference=float(found.estimate[number]),
+            low=float(found.low[number]),
+            high=float(found.high[number]),
+            p_value=float(found.p_value[number]),
+            p_holm=1.0,
+            p_bh=1.0,
+            mcnemar_p=discordance.p_value if discordance is not None and independent else None,
+            only_first=discordance.only_first if discordance is not None else None,
+            only_second=discordance.only_second if discordance is not None else None,
+            detectable=smallest_detectable_difference(float(found.standard_error[number])),
+            n_units=int(both.sum()),
+            n_clusters=found.n_clusters,
+            higher_is_better=column.higher_is_better,
+            unit=column.unit,
+            method=found.method,
+            margin=margin,
+            p_equivalent=_equivalent(metric, statistics[a] - statistics[b], clusters, margin),
         )
+        pairs.append((place, pair))
     return pairs
 
 

@@ -51,7 +51,7 @@ def _origin(value: MetricValue) -> tuple[str, ...]:
 
 def _overview(comparison: Comparison) -> Table:
     rows = [Row(heading, (Cell(joined(sentences)),)) for heading, sentences in overview(comparison)]
-    rows += [Row("to know", (Cell(joined(lines)),)) for lines in [caveats(comparison)] if lines]
+    rows += [Row("to know", (Cell(joined(lines)),)) for lines in [[*caveats(comparison), *comparison.missing]] if lines]
     note = (
         "Differences are paired by sample; p-values are permutation tests, corrected by Holm's method over all pairs "
         "and tasks of main metrics."

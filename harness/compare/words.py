@@ -54,6 +54,28 @@ def sentence(pair: Pair) -> str:
     )
 
 
+def leader(comparison: Comparison, task: str, metric: str) -> str:
+    """Who is first by a metric and who cannot be told apart from it; empty where only a baseline's pairs are tested."""
+    held = [
+        (standing, standing.value.estimate)
+        for standing in comparison.standings
+        if (standing.task, standing.metric) == (task, metric) and standing.value.estimate is not None
+    ]
+    if not held or comparison.baseline is not None:
+        return ""
+    best, estimate = max(held, key=lambda item: item[1] if item[0].value.higher_is_better else -item[1])
+    value, unit = best.value, best.value.unit
+    percent = " %" if unit == "rate" else ""
+    interval = ""
+    if value.low is not None and value.high is not None:
+        interval = f" [{shown(value.low, unit)}, {shown(value.high, unit)}]"
+    like = [
+        standing.model for standing, _ in held if standing is not best and set(standing.letters) & set(best.letters)
+    ]
+    others = f"not told apart from it: {', '.join(like)}" if like else "every other model differs from it"
+    return f"First: {best.model}, {shown(estimate, unit)}{percent}{interval}; {others}."
+
+
 def overview(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """(task and metric, sentences) for every main metric, differences first."""
     found: list[tuple[str, list[str]]] = []
@@ -65,9 +87,8 @@ def overview(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """What the reader must know before believing a number."""
+    """What the reader must know before believing a number; `comparison.missing` says what there is no number for."""
     lines = [f"NOT ALIKE, allowed by hand: {mismatch}" for mismatch in comparison.mismatches]
-    lines += [f"{item}." for item in comparison.missing]
     for run in comparison.runs:
         lines += [f"{run.record.model}: {warning}" for warning in run.record.warnings]
         commit = run.record.provenance.get("commit") or {}

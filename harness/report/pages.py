@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.compare.comparison import Comparison
 from harness.compare.run_tables import run_tables
 from harness.compare.tables import Table
-from harness.compare.words import caveats, sentence
+from harness.compare.words import caveats, leader, sentence
 from harness.report.figures import Figure
 from harness.report.samples import Browsed
 from harness.version import __version__
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 """Nothing but files beside the page; no inline script, handler or style, no request to anywhere."""
+_SHOWN = 6
+"""Differences of one task that are read at once; the others are folded."""
+_LONG = 70
+"""Rows above which a table is folded: 7 tasks of 10 models stay open."""
 
 
 def _template(name: str) -> Template:
@@ -44,7 +48,9 @@ def index_page(comparison: Comparison, figures: Sequence[Figure], browsed: Brows
         found=sum(pair.differs for pair in main),
         total=len(main),
         verdicts=_verdicts(comparison),
+        shown=_SHOWN,
         caveats=caveats(comparison),
+        missing=comparison.missing,
         figures=figures,
         tables=[_table(number, table) for number, table in enumerate(tables.tables) if table.columns != ("in words",)],
         notes=tables.footnotes(),
@@ -69,6 +75,7 @@ def _verdicts(comparison: Comparison) -> list[dict[str, Any]]:
         verdicts.append(
             {
                 "task": task,
+                "leader": leader(comparison, task, pairs[0].metric),
                 "metric": pairs[0].metric,
                 "differ": [sentence(pair) for pair in pairs if pair.differs],
                 "alike": [sentence(pair) for pair in pairs if not pair.differs],
@@ -82,4 +89,11 @@ def _table(number: int, table: Table) -> dict[str, Any]:
         {"heading": row.heading, "cells": [(cell.text.split(" | "), cell.sources) for cell in row.cells]}
         for row in table.rows
     ]
-    return {"id": f"table-{number}", "title": table.title, "columns": table.columns, "rows": rows, "note": table.note}
+    return {
+        "id": f"table-{number}",
+        "title": table.title,
+        "columns": table.columns,
+        "rows": rows,
+        "note": table.note,
+        "folded": len(rows) > _LONG,
+    }

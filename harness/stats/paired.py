@@ -19,6 +19,8 @@ from harness.stats.resampling import bootstrap_totals, cluster_sums, jackknife_t
 
 Aggregate = Callable[[np.ndarray], np.ndarray]
 """Corpus values from summed statistics, (..., k) → (...)."""
+_ENOUGH = 20
+"""Extreme exchanges after which more would not change what a p-value says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +49,26 @@ def paired_differences(
     clusters: Sequence[str],
     aggregate: Aggregate,
     *,
+    pairs: Sequence[tuple[int, int]] | None = None,
     seed: int = 0,
     resamples: int = 2000,
     permutations: int = 2000,
+    most_permutations: int = 0,
     confidence: float = 0.95,
     interval: Literal["percentile", "bca"] = "percentile",
 ) -> Differences:
-    """Differences of corpus values between all pairs of models, with intervals and p-values.
+    """Differences of corpus values between pairs of models, with intervals and p-values.
 
     Args:
         statistics: (M, units, k) sufficient statistics on the same units in the same order.
         clusters: cluster of each unit.
         aggregate: corpus values from summed statistics.
+        pairs: indices of models; all pairs without it.
         seed: of both resamplings.
         resamples: bootstrap corpora for the intervals.
         permutations: exchanges for the p-values, which are at least 1 / (permutations + 1).
+        most_permutations: where this is more, pairs with fewer than 20 exchanges as extreme as what was observed are
+            exchanged on up to this number, so that a correction for many pairs does not meet the floor.
         confidence: coverage aimed at.
         interval: percentile, or bias-corrected and accelerated.
 
@@ -72,32 +79,43 @@ def paired_differences(
     models, n_clusters, _ = sums.shape
     if models < 2 or n_clusters < 2:
         raise ValueError(f"{models} models and {n_clusters} clusters; a comparison needs two of each")
-    pairs = np.array(list(combinations(range(models), 2)))
+    chosen = np.array(list(combinations(range(models), 2)) if pairs is None else pairs)
     values = aggregate(sums.sum(axis=1))
     resampled = aggregate(bootstrap_totals(sums, resamples=resamples, seed=seed))  # (M, B)
-    spread = resampled[pairs[:, 0]] - resampled[pairs[:, 1]]  # (P, B)
-    estimate = values[pairs[:, 0]] - values[pairs[:, 1]]
+    spread = resampled[chosen[:, 0]] - resampled[chosen[:, 1]]  # (P, B)
+    estimate = values[chosen[:, 0]] - values[chosen[:, 1]]
     if interval == "bca":
         left_out = aggregate(jackknife_totals(sums))  # (M, C)
-        low, high = bca(spread, estimate, left_out[pairs[:, 0]] - left_out[pairs[:, 1]], confidence)
+        low, high = bca(spread, estimate, left_out[chosen[:, 0]] - left_out[chosen[:, 1]], confidence)
     else:
         ends = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.nanquantile(spread, ends, axis=1)
-    first, second = swapped_totals(sums, pairs, permutations=permutations, seed=seed + 1)
-    null = aggregate(first) - aggregate(second)  # (P, B)
-    # a tie up to rounding is as extreme as the observed difference; the observed labelling is one of the permutations
-    extreme = np.abs(null) >= np.abs(estimate)[:, None] - 1e-12
+    most = max(permutations, most_permutations)
+    extreme, drawn = np.zeros(len(chosen)), np.zeros(len(chosen))
+    going = np.arange(len(chosen))
+    for turn in range(math.ceil(most / permutations)):
+        first, second = swapped_totals(
+            sums, chosen[going], permutations=permutations, seed=(seed + 1, turn) if turn else seed + 1
+        )
+        null = aggregate(first) - aggregate(second)  # (P, B)
+        # A tie up to rounding is as extreme as the observed difference.
+        extreme[going] += (np.abs(null) >= np.abs(estimate[going])[:, None] - 1e-12).sum(axis=1)
+        drawn[going] += permutations
+        going = going[extreme[going] < _ENOUGH]
+        if not len(going):
+            break
     return Differences(
-        pairs=pairs,
+        pairs=chosen,
         estimate=estimate,
         low=low,
         high=high,
-        p_value=(extreme.sum(axis=1) + 1) / (permutations + 1),
+        p_value=(extreme + 1) / (drawn + 1),  # the observed labelling is one of the exchanges
         standard_error=np.nanstd(spread, axis=1, ddof=1),
         values=values,
         resampled=resampled,
         n_clusters=n_clusters,
-        method=f"cluster_bootstrap|{interval}|B={resamples}|permutations={permutations}|seed={seed}",
+        method=f"cluster_bootstrap|{interval}|B={resamples}|permutations={permutations}"
+        f"{f'..{most}' if most > permutations else ''}|seed={seed}",
     )
 
 

@@ -54,7 +54,7 @@ def jackknife_totals(sums: np.ndarray) -> np.ndarray:
 
 
 def swapped_totals(
-    sums: np.ndarray, pairs: np.ndarray, *, permutations: int, seed: int
+    sums: np.ndarray, pairs: np.ndarray, *, permutations: int, seed: int | Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Totals of two models whose answers are exchanged cluster by cluster at random: the null of "no difference".
 

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from harness.compare.align import align, generation_class
 from harness.compare.comparison import compare
+from harness.compare.words import leader
 from harness.engine.run import run_suite
 from harness.errors import CompareError
 from harness.records import GenerationSettings
@@ -78,6 +79,25 @@ def test_models_that_say_the_same_cannot_be_told_apart(go: Go) -> None:
     assert all(pair.difference == 0 and not pair.differs and pair.p_holm == 1.0 for pair in found.pairs)
     assert {s.letters for s in found.standings} == {"a"}
     assert len([p for p in found.pairs if p.main]) == 3
+
+
+def test_a_model_without_any_answer_leaves_the_others_comparable(go: Go) -> None:
+    mute = go("mute", says="0", max_images=0)
+    found = compare([mute, go("zeros", says="0"), go("nothing", says="7")])
+    assert {(pair.first, pair.second) for pair in found.pairs} == {("zeros", "nothing")}
+    (line,) = found.missing
+    assert line.startswith("task chartqa: relaxed_accuracy@pix2struct")
+    assert "not computed for mute (nothing scored: " in line
+    assert leader(found, "chartqa", "relaxed_accuracy@pix2struct").startswith("First: zeros, 33.3 % [")
+    assert leader(found, "chartqa", "relaxed_accuracy@pix2struct").endswith("; every other model differs from it.")
+
+
+def test_the_leader_names_whom_it_cannot_be_told_apart_from(go: Go) -> None:
+    found = compare([go("a", says="1"), go("b", says="1"), go("nothing", says="7")])
+    said = leader(found, "chartqa", "relaxed_accuracy@pix2struct")
+    assert "not told apart from it: b." in said or "not told apart from it: a." in said
+    against = compare([go("a", says="1"), go("b", says="1")], baseline=go("nothing", says="7"))
+    assert leader(against, "chartqa", "relaxed_accuracy@pix2struct") == "", "pairs without the baseline are not tested"
 
 
 def test_only_units_that_both_have_scored_are_compared(go: Go) -> None:

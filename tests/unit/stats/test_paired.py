@@ -193,6 +193,47 @@ def test_paired_intervals_of_rates_cover_the_true_difference(units: int, cluster
     assert 0.917 <= np.mean(covered) <= 0.983
 
 
+def test_a_clear_difference_is_not_held_up_by_the_floor_of_the_exchanges() -> None:
+    right = np.zeros((3, 60))
+    right[0] = 1
+    right[1, :30] = 1
+    right[2, :29] = 1
+    few = paired_differences(as_statistics(right), own_clusters(60), mean, permutations=1000)
+    more = paired_differences(as_statistics(right), own_clusters(60), mean, permutations=1000, most_permutations=20_000)
+    assert few.p_value[0] == 1 / 1001
+    assert more.p_value[0] == 1 / 20_001
+    assert more.p_value[2] == few.p_value[2], "one flip: enough extreme exchanges at once"
+    assert more.method.endswith("permutations=1000..20000|seed=0")
+
+
+def test_drawing_on_keeps_the_level() -> None:
+    rng = np.random.default_rng(5)
+    p_values = [
+        paired_differences(
+            as_statistics((rng.random((2, 80)) < 0.5).astype(float)),
+            own_clusters(80),
+            mean,
+            seed=trial,
+            resamples=2,
+            permutations=100,
+            most_permutations=2000,
+        ).p_value[0]
+        for trial in range(1500)
+    ]
+    for level in (0.01, 0.05, 0.1):
+        # three standard errors of a binomial share; ties make the test conservative
+        assert np.mean(np.array(p_values) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 1500)
+
+
+def test_chosen_pairs_are_those_of_all_pairs() -> None:
+    values = np.random.default_rng(3).random((4, 50))
+    every = paired_differences(as_statistics(values), own_clusters(50), mean)
+    some = paired_differences(as_statistics(values), own_clusters(50), mean, pairs=[(0, 2), (1, 3)])
+    places = [every.pairs.tolist().index(pair) for pair in some.pairs.tolist()]
+    for name in ("estimate", "low", "high", "p_value"):
+        np.testing.assert_allclose(getattr(some, name), getattr(every, name)[places], rtol=1e-12)
+
+
 def test_holm_over_45_pairs_of_equal_models_rarely_finds_a_difference() -> None:
     rng = np.random.default_rng(11)
     found = []
