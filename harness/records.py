@@ -91,7 +91,7 @@ class ModelSettings:
     family: str
     """Registry name of the model family."""
     checkpoint: str | None = None
-    """Local folder (absolute) or hub id."""
+    """Local folder (absolute) or hub id; in a record the folder's name alone, or `zoo:NAME`."""
     revision: str | None = None
     dtype: str = "auto"
     """`float32`, `bfloat16`, `float16`, or `auto`: the stored type on a GPU, float32 on a CPU."""

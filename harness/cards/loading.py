@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,21 @@ def checkpoint_place(value: str | None, card: Path) -> str | None:
         return str(_PACKAGE / "zoo" / value.removeprefix(ZOO))
     beside = (card.parent / Path(value).expanduser()).resolve()
     return str(beside) if value.startswith((".", "/", "~")) or beside.is_dir() else value
+
+
+def placeless(settings: ModelSettings) -> ModelSettings:
+    """The settings with names in place of this machine's folders and files, whose contents are hashed apart."""
+    options = {
+        name: Path(value).name if name in _PATHS and isinstance(value, str) and Path(value).is_absolute() else value
+        for name, value in settings.options.items()
+    }
+    checkpoint = settings.checkpoint
+    if checkpoint is not None and Path(checkpoint).is_absolute():
+        within = Path(checkpoint).parent == _PACKAGE / "zoo"
+        checkpoint = f"{ZOO if within else ''}{Path(checkpoint).name}"
+    inner = placeless(settings.inner) if settings.inner else None
+    parts = {name: placeless(part) for name, part in settings.parts.items()}
+    return replace(settings, checkpoint=checkpoint, options=options, inner=inner, parts=parts)
 
 
 def bundled_cards() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cards.loading import LoadedCard
+from harness.cards.loading import LoadedCard, placeless
 from harness.datasets.base import Dataset
 from harness.datasets.opening import open_dataset
 from harness.datasets.selection import select
@@ -128,9 +128,10 @@ def plan_model(card: LoadedCard, suite: LoadedSuite, tasks: list[OpenTask], sett
         from harness.engine.isolated import identify
 
         identity = identify(settings, python)
+    identity = replace(identity, settings=placeless(identity.settings))
     plans = tuple((task, _task_plan(task, settings, family, card.path)) for task in tasks)
-    placeless = [replace(plan, data="") for _, plan in plans]
-    key = fingerprint({"suite": suite.content(), "model": identity, "tasks": placeless})
+    tasks_alike = [replace(plan, data="") for _, plan in plans]
+    key = fingerprint({"suite": suite.content(), "model": identity, "tasks": tasks_alike})
     return ModelPlan(card, settings, family, family.capabilities(settings), identity, plans, key)
 
 

@@ -7,6 +7,7 @@ of models that have to reach 0.90 or 0.80 on large sets; the figures themselves 
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from PIL import Image
 from harness import registry
 from harness.cards.loading import bundled_cards, load_card
 from harness.cards.schema import ModelCard
+from harness.engine.run import run_suite
 from harness.fingerprint import file_sha256
 from harness.mini import chart_questions, charts, formulas, questions, scenes
 from harness.mini.streams import Dice
 from harness.models.base import Generation, Model, ModelInput
 from harness.records import GenerationSettings, Request
+from harness.tasks.schema import Subset
 from harness.training.procedural import choice_turn
 from harness.training.recipe import find_recipe, read_recipe
 from harness.training.zoo import FOLDER, MAX_BYTES, MAX_TOTAL_BYTES
@@ -167,3 +170,19 @@ def test_a_bundled_card_is_written_as_it_is_read() -> None:
     for name in NAMES:
         text = Path(bundled_cards() / f"{name}.yaml").read_text(encoding="utf-8")
         assert yaml.safe_load(text)["run"]["checkpoint"] == f"zoo:{name}"
+
+
+def test_a_record_knows_a_checkpoint_by_its_contents_and_not_by_its_place(tmp_path: Path) -> None:
+    card = yaml.safe_load((bundled_cards() / "nano-blind.yaml").read_text(encoding="utf-8"))
+    card["name"], card["run"]["checkpoint"] = "moved", "./blind"
+    runs = []
+    for place in (tmp_path / "here", tmp_path / "there"):
+        shutil.copytree(FOLDER / "nano-blind", place / "blind")
+        (place / "moved.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+        subset = Subset(first=3)
+        runs += run_suite("mini", [place / "moved.yaml"], out=tmp_path / "out", subset=subset).runs
+    assert runs[0].record.key == runs[1].record.key
+    assert runs[1].record.timing["requests_asked"] == 0, "the answers of a moved checkpoint are known"
+    assert runs[0].record.identity.settings.checkpoint == "blind"
+    for name in ("record.json", "plan.json"):
+        assert str(tmp_path) not in (runs[0].path / name).read_text(encoding="utf-8")
