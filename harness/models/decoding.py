@@ -72,6 +72,21 @@ def generation_config(settings: GenerationSettings) -> Any:
     return library.GenerationConfig(**arguments)
 
 
+def write_statically(config: Any, *, compiled: bool) -> None:
+    """Let the library's settings write into keys and values of a fixed length; compiled on every kind of device.
+
+    The library compiles by itself where it sees a GPU, which is switched off unless it is wanted.
+    """
+    import transformers
+
+    library: Any = transformers
+    config.cache_implementation = "static"
+    config.disable_compile = not compiled
+    if compiled:
+        config.compile_config = library.CompileConfig(fullgraph=False, dynamic=None, mode="default")
+        config.compile_config._compile_all_devices = True
+
+
 def sampling_seed(seed: int, request: Request) -> int:
     """The seed of one request's sampling: of what is asked and the task's seed, so that no neighbour matters."""
     text = "\n".join([str(seed), *request.images, *request.audio, request.prompt])

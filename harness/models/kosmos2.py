@@ -63,6 +63,7 @@ class Kosmos2(RankingModel):
     family = "kosmos2"
     template = TEMPLATE
     options_type: ClassVar[type[Options]] = Kosmos2Options
+    static_cache: ClassVar[bool] = False  # its attention masks are of the length written so far
     options: Kosmos2Options
     model_type = "kosmos-2"
     model_class = "Kosmos2ForConditionalGeneration"

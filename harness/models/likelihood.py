@@ -31,6 +31,7 @@ class RankingModel(TransformersModel):
     """A model with a language model that reads text: it generates and ranks option texts."""
 
     options_type: ClassVar[type[Options]] = RankingOptions
+    static_cache: ClassVar[bool] = True
     options: RankingOptions
 
     @abstractmethod

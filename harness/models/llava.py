@@ -110,9 +110,9 @@ class Llava(RankingModel):
         return tensors, tuple(int(n) for n in tensors["attention_mask"].sum(dim=1))
 
     def written(self, tensors: dict[str, torch.Tensor], config: Any) -> torch.Tensor:
-        """Ids of the answers; what stands up to the image is read once for each distinct image."""
+        """Ids of the answers; with a dynamic cache, what stands up to the image is read once for each distinct one."""
         prefix = None
-        if config.num_beams in (None, 1):
+        if config.num_beams in (None, 1) and self.options.cache == "dynamic":
             pad = self.processor.tokenizer.pad_token_id
             prefix = common_prefix(tensors, self.model.config.image_token_id, pad)
         if prefix is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import ModelError
 from harness.models.checkpoint import Checkpoint, read_pickles, remote_code
+from harness.models.quantization import Quantization, quantized, unpacked_where_it_must_be
 from harness.records import ModelSettings
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ def load_weights(
     *,
     dtype: str,
     attention: str,
-    device_map: str | None = None,
+    device_map: str | dict[str, str] | None = None,
+    quantization: Quantization | None = None,
 ) -> Any:
     """The model with every one of its weights read from the checkpoint: on the CPU, or laid out by `device_map`.
 
@@ -135,6 +137,10 @@ def load_weights(
         **(remote_code(settings) if class_name.startswith("Auto") else {}),
     }
     folder = str(checkpoint.folder)
+    if quantization is not None:
+        if checkpoint.pickled:
+            raise ModelError(f"{settings.name}: {folder} has pickled weights; convert to safetensors to quantize them")
+        arguments["quantization_config"] = quantized(settings, quantization, arguments["dtype"])
     if checkpoint.pickled and class_name.startswith("Auto"):
         raise ModelError(f"{settings.name}: {folder} has pickled weights of a class of its own; convert to safetensors")
     try:
@@ -152,6 +158,8 @@ def load_weights(
         raise ModelError(
             f"{settings.name}: {folder} cannot be loaded as {class_name}: {type(error).__name__}: {error}"
         ) from error
+    if quantization is not None:
+        unpacked_where_it_must_be(model)
     needed = [key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY)]
     absent = sorted([*needed, *(str(key) for key in info["mismatched_keys"])])
     if absent:

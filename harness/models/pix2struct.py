@@ -44,6 +44,7 @@ class Pix2Struct(TransformersModel):
     family = "pix2struct"
     template = "{{ text }}"
     options_type: ClassVar[type[Options]] = Pix2StructOptions
+    static_cache: ClassVar[bool] = True
     options: Pix2StructOptions
     model_type = "pix2struct"
     model_class = "Pix2StructForConditionalGeneration"

@@ -10,9 +10,9 @@ import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.errors import ModelError
 from harness.models.base import Generation, Model, ModelInput, Options, checked_options
@@ -25,6 +25,7 @@ from harness.models.decoding import (
     library_errors,
     output_length,
     sampling_seed,
+    write_statically,
 )
 from harness.models.devices import (
     library_versions,
@@ -34,6 +35,7 @@ from harness.models.devices import (
     resolved_dtype,
 )
 from harness.models.loading import IMAGE_BACKEND, load_processor, load_weights
+from harness.models.quantization import Quantization, quantization_identity
 from harness.models.shared_images import repeated
 from harness.records import GenerationSettings, ModelIdentity, ModelSettings, Problem
 
@@ -50,6 +52,18 @@ class TransformersOptions(Options):
     """Settings that replace or complete those of the checkpoint's processor, such as `{"num_query_tokens": 32}`."""
     device_map: Literal["auto"] | None = None
     """`auto` lays the layers over all GPUs, by the accelerate library; without it the model is on one device."""
+    cache: Literal["dynamic", "static"] = "dynamic"
+    """Keys and values of what was written: in memory that grows, or that is there from the start."""
+    compile: bool = False
+    """Whether torch.compile makes the step that writes one token; needs the static cache. New shapes are slow once."""
+    quantization: Quantization | None = None
+    """Weights of the linear layers in 8 or 4 bits, by the bitsandbytes library (extra `quantization`)."""
+
+    @model_validator(mode="after")
+    def _compiled_steps_have_one_shape(self) -> Self:
+        if self.compile and self.cache != "static":
+            raise ValueError("compile needs `cache: static`")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,8 @@ class TransformersModel(Model):
     """`model_type` in config.json."""
     model_class: ClassVar[str]
     processor_class: ClassVar[str]
+    static_cache: ClassVar[bool] = False
+    """Whether the family can write with `cache: static`, and with it `compile`."""
     use_cache: ClassVar[bool] = True
     """Whether keys and values are kept from one generated token to the next."""
 
@@ -166,6 +182,10 @@ class TransformersModel(Model):
     def _opened(cls, settings: ModelSettings) -> tuple[TransformersOptions, Checkpoint]:
         options = cast(TransformersOptions, checked_options(settings, cls.options_type))
         library_versions()
+        if options.cache == "static" and not cls.static_cache:
+            raise ModelError(
+                f"{settings.name}: run.options.cache: family {cls.family} has no static cache; take it and compile out"
+            )
         checkpoint = locate(settings)
         config = checkpoint.read_json("config.json")
         cls.check_type(settings, checkpoint, config.get("model_type"))
@@ -191,6 +211,9 @@ class TransformersModel(Model):
             "image_processor": image_processor_settings(checkpoint),
             "processor": options.processor,
             "device_map": options.device_map,
+            "cache": options.cache,
+            "compile": options.compile,
+            "quantization": quantization_identity(options.quantization),
             "files": checkpoint.settings_files(),
             **extra,
         }
@@ -210,11 +233,12 @@ class TransformersModel(Model):
             checkpoint,
             dtype=dtype,
             attention=options.attention,
-            device_map=spread,
+            device_map=spread or ({"": device} if options.quantization else None),
+            quantization=options.quantization,
         )
         keep_token_ids_only(model)
         with library_errors(cls.family, [f"loading {settings.name}"]):
-            model = model.eval() if spread else model.to(device).eval()
+            model = model.eval() if spread or options.quantization else model.to(device).eval()
         loaded = cls(settings, options, model, processor, str(model.device) if spread else device)
         reset_peak_memory(loaded.devices)
         loaded.check_loaded()
@@ -278,6 +302,8 @@ class TransformersModel(Model):
         """Answers in order; sampled ones are drawn one request at a time, each from a seed of its own."""
         config = generation_config(settings)
         config.use_cache = self.use_cache
+        if self.options.cache == "static":
+            write_statically(config, compiled=self.options.compile)
         if not settings.do_sample:
             return prepared.merged(self._answers(prepared, config, settings.stop))
         answers: list[Generation | Problem] = []

@@ -155,6 +155,33 @@ def test_eager_attention_agrees_with_sdpa_in_float32(
     assert texts(other, name, GREEDY) == texts(model, name, GREEDY)
 
 
+def test_a_static_cache_writes_what_a_dynamic_one_writes_or_is_refused(
+    name: str, model: TransformersModel, tiny_checkpoints: dict[str, Path]
+) -> None:
+    given = settings(name, tiny_checkpoints, options={"cache": "static"})
+    if not type(model).static_cache:
+        with pytest.raises(ModelError, match=f"family {model.family} has no static cache"):
+            loaded(given)
+        return
+    other = loaded(given)
+    seen = []
+    generate = other.model.generate
+
+    def watched(**arguments: Any) -> Any:
+        seen.append(arguments["generation_config"].cache_implementation)
+        return generate(**arguments)
+
+    other.model.generate = watched
+    assert texts(other, name, GREEDY) == texts(model, name, GREEDY)
+    assert set(seen) == {"static"}
+    assert type(other).identify(given).processing["cache"] == "static"
+
+
+def test_compile_needs_the_static_cache(tiny_checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(ModelError, match="compile needs `cache: static`"):
+        loaded(settings("llava", tiny_checkpoints, options={"compile": True}))
+
+
 def test_float16_and_bfloat16_are_loaded_as_asked(name: str, tiny_checkpoints: dict[str, Path]) -> None:
     import torch
 
