@@ -39,11 +39,18 @@ def provenance() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        **hardware(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """The machine's kind, processor, cores and memory, as JSON types."""
+    return {
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_bytes": _memory_bytes(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
     }
 
 

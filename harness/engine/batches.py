@@ -10,35 +10,60 @@ from harness.engine.requests import WorkItem
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_START, _LARGEST, _GAIN = 4, 64, 1.1
+_START, _LARGEST, _GAIN = 4, 256, 1.1
+_CALM = 16
+"""Full batches after which a size that did not fit is tried again; twice as many after each failure."""
 
 
 class BatchSize:
-    """A given size, or one that grows while it pays; halved for good when memory runs out."""
+    """A given size, or one that grows while it pays; halved when memory runs out, and tried again later."""
 
-    def __init__(self, size: int | None) -> None:
-        """`None` finds the size: from 4 it doubles as long as samples per second rise by a tenth, up to 64."""
-        self._grows = size is None
-        self.now = _START if size is None else size
-        self._limit = _LARGEST if size is None else size
-        self._best = 0.0
+    def __init__(self, size: int | None, start: int | None = None) -> None:
+        """`None` finds the size: from 4 it doubles as long as samples per second rise by a tenth, up to 256.
+
+        Args:
+            size: of every batch.
+            start: what `None` came to before; it is kept, and nothing is sought.
+        """
+        self._sought = size is None
+        self._grows = self._sought and start is None
+        self.now = size or start or _START
+        self._best = (0.0, self.now)
+        self._too_large: int | None = None
+        self._calm = self._failures = 0
+
+    @property
+    def settled(self) -> int | None:
+        """The size that was found; `None` while it is sought, and where it is given."""
+        return self.now if self._sought and not self._grows else None
 
     def took(self, samples: int, seconds: float) -> None:
         """Learn from a full batch."""
-        if not self._grows or samples < self.now or seconds <= 0:
+        if samples < self.now or seconds <= 0:
             return
-        rate = samples / seconds
-        if rate < self._best * _GAIN:
-            self._grows = False
+        if self._grows:
+            self._compare(samples / seconds)
+        elif self._too_large is not None:
+            self._calm += 1
+            if self._calm >= _CALM * 2 ** (self._failures - 1):
+                self._calm, self.now = 0, min(2 * self.now, self._too_large)
+                self._too_large = None if self.now == self._too_large else self._too_large
+
+    def _compare(self, rate: float) -> None:
+        best, size = self._best
+        if rate > best:
+            self._best = (rate, self.now)
+        if rate < best * _GAIN or self.now >= _LARGEST:
+            self._grows, self.now = False, self.now if rate > best else size
             return
-        self._best = rate
-        self.now = min(self.now * 2, self._limit)
+        self.now = min(self.now * 2, _LARGEST)
 
     def ran_out(self, samples: int) -> None:
         """A batch of `samples` did not fit."""
-        self._grows = False
-        self._limit = max(1, samples // 2)
-        self.now = min(self.now, self._limit)
+        self._grows, self._calm = False, 0
+        self._failures += 1
+        self._too_large = max(samples, self._too_large or 0)
+        self.now = min(self.now, max(1, samples // 2))
         logger.warning("a batch of %d does not fit in memory; going on with %d", samples, self.now)
 
 

@@ -29,6 +29,10 @@ class Executor(Protocol):
     def busy_s(self) -> float:
         """Seconds spent in the model."""
 
+    @property
+    def batch_size(self) -> int | None:
+        """The size that was found for batches; `None` while it is sought, and where it is not kept."""
+
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         """Nothing is loaded before the first request."""
 

@@ -35,9 +35,9 @@ class Totals:
 class Answerer:
     """What runs over there: the local executor, a group at a time."""
 
-    def __init__(self, plan: ModelPlan, batch_size: int | None) -> None:
+    def __init__(self, plan: ModelPlan, batch_size: int | None, first_batch: int | None) -> None:
         self._plan = plan
-        self._worker = ModelWorker(plan, RunOptions(Path(), batch_size))
+        self._worker = ModelWorker(plan, RunOptions(Path(), batch_size, first_batch=first_batch))
         self._position: int | None = None
 
     def ready(self) -> None:
@@ -67,6 +67,11 @@ class Group:
 
     items: list[WorkItem]
     losses: int = 0
+
+
+def group_size(options: RunOptions) -> int:
+    """Least requests of a group: a batch, where its size is given or was found before."""
+    return options.batch_size or options.first_batch or GROUP
 
 
 def groups(work: Iterable[Sequence[WorkItem]], size: int) -> Iterator[Group]:

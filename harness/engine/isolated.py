@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
 from harness import registry
-from harness.engine.groups import GROUP, LOSSES, Answerer, Group, Totals, after_a_loss, groups
+from harness.engine.groups import LOSSES, Answerer, Group, Totals, after_a_loss, group_size, groups
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
@@ -149,6 +149,10 @@ class IsolatedExecutor:
         return sum(totals.busy_s for totals in (*self._left, self._now))
 
     @property
+    def batch_size(self) -> None:
+        """Not kept: a batch is no larger than a group here."""
+
+    @property
     def load_s(self) -> float | None:
         """Seconds of the slowest loading."""
         every = (totals.load_s for totals in (*self._left, self._now))
@@ -160,7 +164,7 @@ class IsolatedExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses group by group; see `Executor.answer`."""
-        source = groups(work, self._options.batch_size or GROUP)
+        source = groups(work, group_size(self._options))
         again: deque[Group] = deque()
         while group := again.popleft() if again else next(source, None):
             yield self._answered(group, again) if group.items else []
@@ -190,7 +194,7 @@ class IsolatedExecutor:
         """The process, with the model loaded if it will be asked; loading has no time limit."""
         if self._process is None:
             self._process = _Process(self._plan.python)
-            self._process.ask(("plan", self._plan, self._options.batch_size))
+            self._process.ask(("plan", self._plan, self._options.batch_size, self._options.first_batch))
             self._loaded = -1
         if asks and self._loaded != self._position:
             try:

@@ -26,3 +26,5 @@ class RunOptions:
     progress: Progress = field(default_factory=Silent)
     stop: Callable[[], bool] = lambda: False
     """Asked between batches; once true, the run is sealed with what it has."""
+    first_batch: int | None = None
+    """The size of batches that an earlier run of the model on this machine came to."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from harness.engine.groups import GROUP, Answerer, Group, Totals, after_a_loss, groups
+from harness.engine.groups import Answerer, Group, Totals, after_a_loss, group_size, groups
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, OpenTask
 from harness.engine.requests import WorkItem
@@ -90,6 +90,10 @@ class RayExecutor:
         return sum(totals.busy_s for totals in self._totals)
 
     @property
+    def batch_size(self) -> None:
+        """Not kept: a batch is no larger than a group here."""
+
+    @property
     def load_s(self) -> float | None:
         """Seconds of the slowest loading."""
         return max((totals.load_s for totals in self._totals if totals.load_s is not None), default=None)
@@ -100,7 +104,7 @@ class RayExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses as groups come back. Work is taken as actors are free; see `Executor.answer`."""
-        source = groups(work, self._options.batch_size or GROUP)
+        source = groups(work, group_size(self._options))
         again: deque[Group] = deque()
         under_way: dict[Any, tuple[Post, Group]] = {}
         pause = False  # a window without items: what came before it is answered first
@@ -144,7 +148,11 @@ class RayExecutor:
         """Ask for an actor for each device that has none, and take in those that have come up."""
         for _ in range(self._wanted() - len(self._posts) - len(self._joining)):
             needs = {"num_gpus": 1} if self._on_gpus() else {"num_cpus": 1}
-            actor = self._ray.remote(Answerer).options(**needs).remote(self._plan, self._options.batch_size)
+            actor = (
+                self._ray.remote(Answerer)
+                .options(**needs)
+                .remote(self._plan, self._options.batch_size, self._options.first_batch)
+            )
             self._joining[actor.ready.remote()] = Post(actor)
         self._join(timeout_s=0.0)
 

@@ -11,6 +11,7 @@ from harness.datasets.base import Dataset, ImageError
 from harness.engine.plan import ModelPlan
 from harness.engine.prompts import render
 from harness.fingerprint import SampleSetChecksum, fingerprint, fingerprint_of_plain, plain
+from harness.provenance import hardware
 from harness.records import ModelIdentity, Problem, Request, Sample, TaskPlan
 
 
@@ -55,6 +56,11 @@ def identity_digest(identity: ModelIdentity) -> str:
         )
 
     return fingerprint(replace(identity, settings=bare(identity.settings), warnings=()))
+
+
+def on_this_machine(identity: ModelIdentity) -> str:
+    """Fingerprint of a model on the hardware at hand, for what depends on both, such as the size of its batches."""
+    return fingerprint([identity_digest(identity), hardware()])
 
 
 class RequestMaker:

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from harness.engine.executor import Executor
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan, load_metric, open_tasks, plan_model
 from harness.engine.progress import Progress, Silent
+from harness.engine.requests import on_this_machine
 from harness.engine.scoring import score_stream
 from harness.errors import CardError, ModelError
 from harness.fingerprint import file_sha256, fingerprint
@@ -119,18 +120,20 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
     """
     started = datetime.now(UTC)
     described = [task for _, task in plan.tasks]
-    executor = _executor(plan, options)
     with (
-        open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
         ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,
+        closing(_executor(plan, options, cache)) as executor,
+        open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
     ):
         measured = Measured()
-        with SampleTable(run.folder) as samples, ScoreTable(run.folder) as scores, closing(executor):
+        with SampleTable(run.folder) as samples, ScoreTable(run.folder) as scores:
             results = [
                 run_task(TaskAnswers(plan, opened, task, executor, run, cache, options), samples, scores, measured)
                 for opened, task in plan.tasks
             ]
             peak_bytes, memory_of = executor.peak_memory()
+        if executor.batch_size is not None:
+            cache.keep_batch_size(on_this_machine(plan.identity), executor.batch_size)
         record = RunRecord(
             run_id=run.run_id,
             schema_version=SCHEMA_VERSION,
@@ -159,14 +162,15 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
         return read_run(run.folder)
 
 
-def _executor(plan: ModelPlan, options: RunOptions) -> Executor:
+def _executor(plan: ModelPlan, options: RunOptions, cache: ResponseCache) -> Executor:
     name = "process" if plan.python is not None and options.executor == "local" else options.executor
     chosen: type[Executor] = registry.load("executors", name)
     if plan.python is not None and not chosen.isolates:
         raise ModelError(f"run.python: a model in its own environment has a process here; --executor {name} has not")
     if options.time_limit_s is not None and not chosen.isolates:
         raise ModelError(f"a time limit needs a process of its own for the model; --executor {name} has none")
-    return chosen(plan, options)
+    first_batch = cache.batch_size(on_this_machine(plan.identity)) if options.batch_size is None else None
+    return chosen(plan, replace(options, first_batch=first_batch))
 
 
 def run_task(answers: TaskAnswers, samples: SampleTable, scores: ScoreTable, measured: Measured) -> TaskResult:

@@ -66,13 +66,19 @@ class ModelWorker:
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         self._plan = plan
-        self._size = BatchSize(1 if plan.capabilities.batching == "single" else options.batch_size)
+        given = 1 if plan.capabilities.batching == "single" else options.batch_size
+        self._size = BatchSize(given, options.first_batch)
         self._model: Model | None = None
         self._task: TaskPlan | None = None
         self._examples: Callable[[], Iterable[Example]] | None = None
         self.asked = 0
         self.load_s: float | None = None
         self.busy_s = 0.0
+
+    @property
+    def batch_size(self) -> int | None:
+        """The size that was found; `None` while it is sought."""
+        return self._size.settled
 
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
         """From here on the items are of `task`; its examples are read once if the model is asked anything."""

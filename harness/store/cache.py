@@ -1,4 +1,7 @@
-"""Answers by request fingerprint, shared between runs: one SQLite file that any number of processes may use."""
+"""Answers by request fingerprint, shared between runs: one SQLite file that any number of processes may use.
+
+Beside them it keeps what `--batch-size auto` came to for a model on a machine.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,10 @@ CREATE TABLE IF NOT EXISTS responses (
 CREATE TABLE IF NOT EXISTS steps (
   fingerprint BLOB PRIMARY KEY,
   steps TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_sizes (
+  key BLOB PRIMARY KEY,
+  size INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 _LOOKUP_ROWS = 500
@@ -107,6 +114,16 @@ class ResponseCache:
             self._connection.execute("BEGIN")
             self._connection.executemany("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?)", rows)
             self._connection.executemany("INSERT OR IGNORE INTO steps VALUES (?,?)", steps)
+
+    def batch_size(self, key: str) -> int | None:
+        """The size of batches that an earlier run came to; `key` is the fingerprint of a model on a machine."""
+        found = self._connection.execute("SELECT size FROM batch_sizes WHERE key=?", (bytes.fromhex(key),)).fetchone()
+        return None if found is None else int(found[0])
+
+    def keep_batch_size(self, key: str, size: int) -> None:
+        """Remember a size of batches."""
+        with self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO batch_sizes VALUES (?,?)", (bytes.fromhex(key), size))
 
     def close(self) -> None:
         """Close the file."""

@@ -44,16 +44,35 @@ def test_a_given_size_never_grows() -> None:
     assert size.now == 3
 
 
-def test_auto_doubles_while_it_pays_and_then_stays() -> None:
+def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
     size = BatchSize(None)
     size.took(4, 4.0)
     assert size.now == 8
     size.took(8, 4.0)
     assert size.now == 16
+    assert size.settled is None
     size.took(16, 8.0)
-    assert size.now == 16
-    size.took(16, 0.1)
-    assert size.now == 16
+    assert size.now == size.settled == 8, "sixteen are no faster than eight"
+    size.took(8, 0.1)
+    assert size.now == 8
+
+
+def test_a_small_gain_is_taken_and_ends_the_search() -> None:
+    size = BatchSize(None)
+    size.took(4, 4.0)
+    size.took(8, 7.5)
+    assert size.now == size.settled == 8
+
+
+def test_a_size_that_was_found_before_is_not_sought_again() -> None:
+    size = BatchSize(None, start=32)
+    size.took(32, 1.0)
+    assert size.now == size.settled == 32
+
+
+def test_a_given_size_is_nothing_to_remember() -> None:
+    assert BatchSize(8, start=32).now == 8
+    assert BatchSize(8).settled is None
 
 
 def test_a_partial_batch_teaches_nothing() -> None:
@@ -62,12 +81,39 @@ def test_a_partial_batch_teaches_nothing() -> None:
     assert size.now == 4
 
 
-def test_out_of_memory_halves_for_good() -> None:
+def full_batches(size: BatchSize, count: int) -> None:
+    for _ in range(count):
+        size.took(size.now, 1.0)
+
+
+def test_out_of_memory_halves_and_is_tried_again_ever_later() -> None:
     size = BatchSize(None)
     size.took(4, 4.0)
     size.ran_out(8)
     assert size.now == 4
-    size.took(4, 0.001)
+    full_batches(size, 15)
     assert size.now == 4
+    full_batches(size, 1)
+    assert size.now == 8, "prompts are longest first: what did not fit may fit later"
+    size.ran_out(8)
+    full_batches(size, 31)
+    assert size.now == 4
+    full_batches(size, 1)
+    assert size.now == 8
+    full_batches(size, 100)
+    assert size.now == 8, "it fits, and never grows beyond what was tried"
+
+
+def test_one_request_is_the_least() -> None:
+    size = BatchSize(None)
     size.ran_out(1)
     assert size.now == 1
+
+
+def test_a_given_size_comes_back_after_out_of_memory_and_no_further() -> None:
+    size = BatchSize(8)
+    size.ran_out(8)
+    size.ran_out(4)
+    assert size.now == 2
+    full_batches(size, 200)
+    assert size.now == 8

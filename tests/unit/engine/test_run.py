@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,10 +13,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.engine.requests import on_this_machine
 from harness.engine.run import run_suite
 from harness.errors import DatasetError, StoreError, SuiteError
 from harness.models.base import Generation, ModelInput
 from harness.records import GenerationSettings, Problem
+from harness.store.cache import ResponseCache
 from harness.store.runs import Run, read_run
 from harness.store.tables import TIMING_COLUMNS
 from harness.tasks.schema import Subset
@@ -128,6 +131,23 @@ def test_out_of_memory_halves_the_batch_and_changes_no_answer(
     tight = run_suite(chart_suite, [card("n", fits=3)], data=chart_data, out=tmp_path / "b", batch_size=8).runs[0]
     columns = ["sample_id", "text", "failure_kind"]
     pd.testing.assert_frame_equal(roomy.samples()[columns], tight.samples()[columns])
+
+
+def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, path = tmp_path / "out", card("n", fits=3)
+    run_suite(chart_suite, [path], data=chart_data, out=out)
+    assert "a batch of 4 does not fit" in caplog.text
+    caplog.clear()
+    with sqlite3.connect(out / ".cache" / "responses.sqlite") as cache:
+        cache.execute("DELETE FROM responses")
+    cache.close()
+    again = run_suite(chart_suite, [path], data=chart_data, out=out).runs[0]
+    assert again.record.timing["requests_asked"] > 0
+    assert "does not fit" not in caplog.text
+    with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
+        assert kept.batch_size(on_this_machine(again.record.identity)) == 2
 
 
 def test_a_request_that_does_not_fit_alone_is_unscored(
