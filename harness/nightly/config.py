@@ -31,6 +31,10 @@ class NightlyConfig(Spec):
     device: Text = "auto"
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Left out, the size is found."""
+    isolate: bool = False
+    """Whether each model has a process of its own, so that one which dies leaves the night to the others."""
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    """Most seconds for a request; needs `isolate`."""
     false_alarms_per_night: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Probability of an alarm in a night without any change, over all models and tasks."""
     lost_answers: Annotated[float, Field(ge=0, lt=1)] = 0.01
@@ -47,6 +51,12 @@ class NightlyConfig(Spec):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f'{field}: "{twice[0]}" is given twice; keep one')
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_process_is_stopped(self) -> Self:
+        if self.time_limit_s is not None and not self.isolate:
+            raise ValueError("time_limit_s needs `isolate: true`: only a process can be stopped")
         return self
 
 

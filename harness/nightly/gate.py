@@ -107,6 +107,8 @@ def _run(loaded: LoadedConfig, suites: list[LoadedSuite], progress: Progress | N
                 subset=loaded.config.subset,
                 device=loaded.config.device,
                 batch_size=loaded.config.batch_size,
+                executor="process" if loaded.config.isolate else "local",
+                time_limit_s=loaded.config.time_limit_s,
                 progress=progress,
                 stop=stop,
             )

@@ -45,6 +45,7 @@ def test_folders_can_be_named(tmp_path: Path) -> None:
         ("suites: [mini]\nmodels: []\n", r"gate.yaml:2: models: "),
         ("suites: [mini]\nmodels: [a]\nfalse_alarms_per_night: 1.5\n", r"gate.yaml:3: false_alarms_per_night: is 1.5"),
         ("suites: [mini]\nmodels: [a, b, a]\n", r'models: "a" is given twice'),
+        ("suites: [mini]\nmodels: [a]\ntime_limit_s: 9\n", "time_limit_s needs `isolate: true`"),
         ("suites: [mini]\nmodels: [a]\nsubset: {first: 2, sample: 3}\n", "give `first` or `sample`, not both"),
         ("suites: [mini\n", r"gate.yaml:2: not valid YAML"),
     ],

@@ -156,6 +156,20 @@ def test_a_model_that_fails_to_load_does_not_stop_the_others(
     assert [finding.model for finding in night.findings] == ["z"]
 
 
+def test_a_request_that_kills_its_model_is_a_finding_where_models_are_isolated(
+    tmp_path: Path, card: Callable[..., Path], config: Config
+) -> None:
+    gate = config([card("m", says="yes"), card("z", says="yes")], isolate=True)
+    night = run_night(gate)
+    accepted(night, tmp_path)
+    sample = json.loads(next(Path(night.runs[0]).glob("journal/*")).read_text().splitlines()[0])["sample_id"]
+    card("m", says="yes", dies_on=sample)
+    night = run_night(gate)
+    assert [(finding.kind, finding.model) for finding in night.findings] == [("lost_answers", "m")]
+    assert "worker_died" in night.findings[0].sentence
+    assert night.failures == ()
+
+
 def test_a_card_that_is_not_there_is_a_failure_and_the_others_are_judged(
     tmp_path: Path, card: Callable[..., Path], config: Config
 ) -> None:
