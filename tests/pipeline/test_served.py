@@ -15,9 +15,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.models.llava import Llava
@@ -44,12 +45,13 @@ run:
 """
 
 
-def run(folder: Path, server: ChatServer, code: int = 0) -> str:
+def run(folder: Path, server: ChatServer, code: int = 0, options: Sequence[str] = ()) -> str:
     """`harness run --suite smoke` on the server; gives everything that was printed."""
     card = folder / "served.yaml"
     card.write_text(CARD.format(url=server.url))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PLANTED_KEY": KEY}
     command = [sys.executable, "-m", "harness", "run", "--suite", "smoke", "--models", str(card), "--batch-size", "4"]
+    command += options
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr + done.stdout
     return done.stdout + done.stderr
@@ -59,10 +61,21 @@ def sealed(folder: Path) -> list[Run]:
     return [read_run(path.parent) for path in sorted(folder.glob("results/*/record.json"))]
 
 
-def test_a_suite_runs_on_a_server_and_the_key_is_in_no_file_and_no_output(tmp_path: Path) -> None:
-    with ChatServer(lambda number, _: 400 if number == 5 else "answer", key=KEY) as server:
-        printed = run(tmp_path, server)
+@pytest.mark.parametrize("options", [(), ("--isolate", "--time-limit", "60")])
+def test_a_suite_runs_on_a_server_and_the_key_is_in_no_file_no_output_and_no_title(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    titles: set[str] = set()
+
+    def behaviour(number: int, _: object) -> int | str:
+        titles.update(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+        return 400 if number == 5 else "answer"
+
+    with ChatServer(behaviour, key=KEY) as server:
+        printed = run(tmp_path, server, options=options)
         assert server.asked == 20
+    assert sum(str(tmp_path) in title for title in titles) >= 1
+    assert [title for title in titles if KEY in title] == []
     assert "19/20" in printed
     assert "refused x1" in printed
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
