@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 
 from engine import CARD, NEW_TOKENS, SUITE, TEMPLATE, make_checkpoint, make_data
+from figures import Figure, add_option, write
 
 NULL_DOCUMENTS = 20
 
@@ -101,8 +102,8 @@ def our_answers(out: Path) -> list[str]:
     return [str(text).strip() for text in read_run(record.parent).samples()["text"]]
 
 
-def compare(title: str, rows: dict[str, list[tuple[float, float]]]) -> None:
-    """Print medians and ratios to the first row."""
+def compare(title: str, rows: dict[str, list[tuple[float, float]]]) -> tuple[float, float]:
+    """Print medians and ratios to the first row; gives the second row's."""
     print(f"\n{title}")
     middle = {row: [statistics.median(column) for column in zip(*times, strict=True)] for row, times in rows.items()}
     one_wall, one_cpu = next(iter(middle.values()))
@@ -110,6 +111,8 @@ def compare(title: str, rows: dict[str, list[tuple[float, float]]]) -> None:
         print(
             f"  {row:34} wall {wall_s:7.1f} s {wall_s / one_wall:5.2f} x   CPU {cpu_s:7.1f} s {cpu_s / one_cpu:5.2f} x"
         )
+    wall_s, cpu_s = list(middle.values())[1]
+    return wall_s / one_wall, cpu_s / one_cpu
 
 
 def main() -> None:
@@ -117,6 +120,7 @@ def main() -> None:
     parser.add_argument("--charts", type=int, default=200)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--null-turns", type=int, default=5)
+    add_option(parser)
     arguments = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()},", end=" ")
@@ -139,7 +143,9 @@ def main() -> None:
             null["harness, always-a"].append(
                 seconds(ours(folder, "always-a", out / "ours", "--limit", few), folder / "log")
             )
-        compare(f"{NULL_DOCUMENTS} documents, a model that does nothing ({arguments.null_turns} turns)", null)
+        null_wall, null_cpu = compare(
+            f"{NULL_DOCUMENTS} documents, a model that does nothing ({arguments.null_turns} turns)", null
+        )
 
         # The words that the card's template gives.
         (folder / "checkpoint" / "chat_template.jinja").write_text(
@@ -162,7 +168,16 @@ def main() -> None:
                 unlike = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
                 raise SystemExit(f"{len(unlike)} of {len(one)} answers differ, such as {unlike[0]}")
         title = f"{parameters / 1e6:.1f} M parameters, {len(one)} questions, {len(set(one))} different answers"
-        compare(f"{title} ({arguments.turns} turns)", llava)
+        wall, cpu = compare(f"{title} ({arguments.turns} turns)", llava)
+        write(
+            arguments.json,
+            [
+                Figure("whole process beside lmms-eval, 20 documents, null model, CPU", null_cpu, at_most=0.25),
+                Figure("the same, wall clock", null_wall, at_most=0.25),
+                Figure("whole process beside lmms-eval's llava_hf, CPU", cpu, at_most=0.4),
+                Figure("the same, wall clock", wall),
+            ],
+        )
 
 
 if __name__ == "__main__":

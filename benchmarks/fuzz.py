@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from figures import Figure, add_option, write
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
@@ -60,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--targets", help="names, separated by commas; all where left out")
+    add_option(parser)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -81,6 +84,14 @@ def main() -> None:
         print(f"{name:20} {count:10,} inputs  {'a finding' if code else 'no finding'}")
     total = sum(count for _, count, _ in rows)
     print(f"{len(rows)} targets, {len(rows) * arguments.seconds / 60:.0f} minutes, {total:,} inputs")
+    write(
+        arguments.json,
+        [
+            Figure("fuzzing, inputs tried", total, "inputs"),
+            Figure("fuzzing, hours", len(rows) * arguments.seconds / 3600, "h"),
+            Figure("fuzzing, findings", sum(code != 0 for _, _, code in rows), "", at_most=0),
+        ],
+    )
     raise SystemExit(1 if failed else 0)
 
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import Figure, add_option, write
 from size import make_questions
 
 from harness.engine.progress import Silent
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--model", default="nano-wavelet-sem")
+    add_option(parser)
     arguments = parser.parse_args()
     import ray
 
@@ -80,9 +82,17 @@ def main() -> None:
             middle = statistics.median(rates)
             label = f"{actors} actors" if actors else "in this process"
             print(f"{label:16} {middle:8.1f} answers a second   {middle / one:5.2f} x one actor")
+        cost_ms = {}
         for actors, label in ((None, "in this process"), (1, "through an actor")):
-            cheap = rate("scienceqa", "always-a", "cheap", actors, 0)
-            print(f"a request to a model that does nothing, {label}: {1e3 / cheap:.2f} ms")
+            cost_ms[actors] = 1e3 / rate("scienceqa", "always-a", "cheap", actors, 0)
+            print(f"a request to a model that does nothing, {label}: {cost_ms[actors]:.2f} ms")
+        write(
+            arguments.json,
+            [
+                Figure("answers a second, two actors beside one", statistics.median(rows[2]) / one, at_least=1.8),
+                Figure("a request through an actor, model that does nothing", cost_ms[1], "ms", at_most=1),
+            ],
+        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from figures import Figure, add_option, write
+
 SUITE = "name: size\nversion: 1\ndescription: questions without end\ndata: folder\ntasks: [scienceqa]\n"
 MIB = 2**20
 LOOKUPS = 10_000
@@ -67,7 +69,7 @@ def make_questions(folder: Path, count: int) -> None:
     (folder / "pid_splits.json").write_text(json.dumps({"test": [str(number) for number in range(count)]}))
 
 
-def sample_rows(folder: Path, sizes: list[int]) -> Iterator[str]:
+def sample_rows(folder: Path, sizes: list[int], figures: list[Figure]) -> Iterator[str]:
     """A line for each size and pass, growth against the smallest size beside it."""
     (folder / "size.yaml").write_text(SUITE)
     smallest: Cost | None = None
@@ -85,14 +87,21 @@ def sample_rows(folder: Path, sizes: list[int]) -> Iterator[str]:
             extra = size - sizes[0]
             rate = f"{extra / (now.cpu_s - base.cpu_s):10,.0f}" if extra else " " * 10
             grown = (now.peak_bytes - smallest.peak_bytes) / MIB
+            if extra:
+                what = f"{size:,} samples, {word}"
+                figures.append(Figure(f"{what}: memory above {sizes[0]:,} samples", grown, "MiB", at_most=300))
+                least = 20_000 if word == "cached" else None
+                rate_now = extra / (now.cpu_s - base.cpu_s)
+                figures.append(Figure(f"{what}: samples a CPU second", rate_now, "/s", at_least=least))
             peak = now.peak_bytes / MIB
             yield f"{size:9,} {word:7} {now.wall_s:8.1f} {now.cpu_s:8.1f} {rate} {peak:9.0f} {grown:+8.0f}"
         shown = cost("show", out)
+        figures.append(Figure(f"{size:,} samples: show", shown.wall_s, "s"))
         yield f"{size:9,} {'show':7} {shown.wall_s:8.1f} {shown.cpu_s:8.1f} {'':10} {shown.peak_bytes / MIB:9.0f}"
         shutil.rmtree(folder / f"data-{size}")
 
 
-def run_rows(folder: Path, count: int) -> Iterator[str]:
+def run_rows(folder: Path, count: int, figures: list[Figure]) -> Iterator[str]:
     """The list of a results folder with `count` runs: first built, then asked again."""
     out = folder / "many"
     cost("run", "--suite", "smoke", "--models", "always-a", "--out", out)
@@ -105,6 +114,7 @@ def run_rows(folder: Path, count: int) -> Iterator[str]:
     for word in ("index made", "again", "again"):
         listed = cost("list", "runs", "--out", out)
         yield f"{count:,} runs, {word:12} {listed.wall_s:7.2f} s wall, {listed.cpu_s:7.2f} CPU s"
+    figures.append(Figure(f"{count:,} runs listed, whole process", listed.wall_s, "s", at_most=1))
     start = time.perf_counter()
     from harness.store.index import results
 
@@ -113,7 +123,7 @@ def run_rows(folder: Path, count: int) -> Iterator[str]:
     yield f"{found:,} runs, from Python  {wall_s:7.2f} s wall (all of them, {kib:.0f} KiB a record)"
 
 
-def cache_rows(folder: Path, count: int) -> Iterator[str]:
+def cache_rows(folder: Path, count: int, figures: list[Figure]) -> Iterator[str]:
     """Looking up and adding answers in a cache of `count` rows, and in one of a hundredth of that."""
     from hashlib import sha256
 
@@ -145,6 +155,7 @@ def cache_rows(folder: Path, count: int) -> Iterator[str]:
                 cache.put(new[at : at + 64])
             write_s = time.perf_counter() - start
         read_us, write_us = 1e6 * read_s / LOOKUPS, 1e6 * write_s / LOOKUPS
+        figures.append(Figure(f"an answer found among {size:,} cached ones", read_us, "us"))
         yield (
             f"{size:11,} rows, {path.stat().st_size / MIB:6,.0f} MiB: {read_us:6.1f} us to find an answer, "
             f"{write_us:6.1f} us to add one (batches of 64)"
@@ -158,19 +169,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--cached", type=int, default=10_000_000)
     parser.add_argument("--folder", type=Path, help="where files go; removed at the end")
+    add_option(parser)
     arguments = parser.parse_args()
+    figures: list[Figure] = []
     machine, python = platform.processor() or platform.machine(), platform.python_version()
     print(f"{machine}, Python {python}, SQLite {sqlite3.sqlite_version}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         if arguments.samples:
             print("  samples         wall s    CPU s  samples/s  peak MiB    grown")
-        for row in sample_rows(folder, arguments.samples):
+        for row in sample_rows(folder, arguments.samples, figures):
             print(row, flush=True)
-        for row in run_rows(folder, arguments.runs) if arguments.runs else ():
+        for row in run_rows(folder, arguments.runs, figures) if arguments.runs else ():
             print(row, flush=True)
-        for row in cache_rows(folder, arguments.cached) if arguments.cached else ():
+        for row in cache_rows(folder, arguments.cached, figures) if arguments.cached else ():
             print(row, flush=True)
+    write(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -137,8 +137,16 @@ def whole(order: Order, given: tuple[object, ...], tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_run(order: Order, given: tuple[object, ...], whole: tuple[Run, float], tmp_path: Path, seed: int) -> None:
+def test_a_run(
+    order: Order,
+    given: tuple[object, ...],
+    whole: tuple[Run, float],
+    tmp_path: Path,
+    seed: int,
+    record_property: Callable[[str, int], None],
+) -> None:
     killed = 0
+    record_property("instants", 10)
     for n, after_s in enumerate(instants(10, whole[1], seed)):
         folder = tmp_path / str(n)
         folder.mkdir()
@@ -163,7 +171,9 @@ def copy_of(whole: Run, folder: Path) -> Path:
     return folder / "results" / whole.path.name
 
 
-def test_a_rescoring(order: Order, whole: tuple[Run, float], tmp_path: Path) -> None:
+def test_a_rescoring(
+    order: Order, whole: tuple[Run, float], tmp_path: Path, record_property: Callable[[str, int], None]
+) -> None:
     def rescored(name: str, after_s: float | None = None) -> tuple[Path, dict[str, Any]]:
         folder = tmp_path / name
         if not folder.exists():
@@ -175,6 +185,7 @@ def test_a_rescoring(order: Order, whole: tuple[Run, float], tmp_path: Path) -> 
     first, reply = rescored("whole")
     expected = read_run(first / "rescore-001")
     killed = 0
+    record_property("instants", 15)
     for n, after_s in enumerate(instants(15, reply["seconds"], 7)):
         run, done = rescored(str(n), after_s)
         killed += done["killed"]
@@ -194,7 +205,13 @@ def report_of(folder: Path) -> dict[str, Any]:
     return {key: content[key] for key in ("findings", "failures", "interrupted", "exit_code")}
 
 
-def test_a_night(order: Order, given: Sequence[object], whole: tuple[Run, float], tmp_path: Path) -> None:
+def test_a_night(
+    order: Order,
+    given: Sequence[object],
+    whole: tuple[Run, float],
+    tmp_path: Path,
+    record_property: Callable[[str, int], None],
+) -> None:
     gate = Path(str(given[2])).with_name("gate.yaml")
 
     def night(name: str, after_s: float | None = None) -> tuple[Path, dict[str, Any]]:
@@ -205,6 +222,7 @@ def test_a_night(order: Order, given: Sequence[object], whole: tuple[Run, float]
 
     expected, reply = night("whole")
     killed = 0
+    record_property("instants", 15)
     for n, after_s in enumerate(instants(15, reply["seconds"], 8)):
         folder, done = night(str(n), after_s)
         killed += done["killed"]
@@ -217,7 +235,9 @@ def test_a_night(order: Order, given: Sequence[object], whole: tuple[Run, float]
     assert killed >= 10
 
 
-def test_an_acceptance_of_a_baseline(order: Order, whole: tuple[Run, float], tmp_path: Path) -> None:
+def test_an_acceptance_of_a_baseline(
+    order: Order, whole: tuple[Run, float], tmp_path: Path, record_property: Callable[[str, int], None]
+) -> None:
     def accepted(name: str, after_s: float | None = None) -> tuple[Path, dict[str, Any]]:
         folder = tmp_path / name
         if not folder.exists():
@@ -233,6 +253,7 @@ def test_an_acceptance_of_a_baseline(order: Order, whole: tuple[Run, float], tmp
     first, reply = accepted("whole")
     assert names(first) == [whole[0].record.run_id]
     killed = 0
+    record_property("instants", 10)
     for n, after_s in enumerate(instants(10, reply["seconds"], 9)):
         folder, done = accepted(str(n), after_s)
         killed += done["killed"]
