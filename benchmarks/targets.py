@@ -23,6 +23,7 @@ from figures import Figure, machine, read
 HERE = Path(__file__).resolve().parent
 FULL: dict[str, list[str]] = {
     "engine": [],
+    "batch_precision": [],
     "beside_lmms_eval": [],
     "caption_metrics": [],
     "ray_actors": [],
@@ -31,6 +32,7 @@ FULL: dict[str, list[str]] = {
 }
 QUICK: dict[str, list[str]] = {
     "engine": ["--charts", "3", "--turns", "1", "--batch", "4"],
+    "batch_precision": ["--inputs", "9"],
     "beside_lmms_eval": ["--charts", "2", "--turns", "1", "--null-turns", "1"],
     "caption_metrics": ["--images", "40", "--turns", "1"],
     "ray_actors": ["--images", "120", "--turns", "1"],
