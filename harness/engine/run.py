@@ -120,10 +120,12 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
     """
     started = datetime.now(UTC)
     described = [task for _, task in plan.tasks]
+    model_here = on_this_machine(plan.identity)
+    make_executor = _executor(plan, options)
     with (
-        ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,
-        closing(_executor(plan, options, cache)) as executor,
         open_run(options.out, suite.name, plan.card.name, plan.key, described_plan(plan, described)) as run,
+        ResponseCache(options.out / ".cache" / "responses.sqlite") as cache,
+        closing(make_executor(plan, replace(options, first_batch=cache.batch_size(model_here)))) as executor,
     ):
         measured = Measured()
         with SampleTable(run.folder) as samples, ScoreTable(run.folder) as scores:
@@ -133,7 +135,7 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
             ]
             peak_bytes, memory_of = executor.peak_memory()
         if executor.batch_size is not None:
-            cache.keep_batch_size(on_this_machine(plan.identity), executor.batch_size)
+            cache.keep_batch_size(model_here, executor.batch_size)
         record = RunRecord(
             run_id=run.run_id,
             schema_version=SCHEMA_VERSION,
@@ -162,15 +164,14 @@ def run_model(plan: ModelPlan, suite: LoadedSuite, options: RunOptions) -> Run:
         return read_run(run.folder)
 
 
-def _executor(plan: ModelPlan, options: RunOptions, cache: ResponseCache) -> Executor:
+def _executor(plan: ModelPlan, options: RunOptions) -> type[Executor]:
     name = "process" if plan.python is not None and options.executor == "local" else options.executor
     chosen: type[Executor] = registry.load("executors", name)
     if plan.python is not None and not chosen.isolates:
         raise ModelError(f"run.python: a model in its own environment has a process here; --executor {name} has not")
     if options.time_limit_s is not None and not chosen.isolates:
         raise ModelError(f"a time limit needs a process of its own for the model; --executor {name} has none")
-    first_batch = cache.batch_size(on_this_machine(plan.identity)) if options.batch_size is None else None
-    return chosen(plan, replace(options, first_batch=first_batch))
+    return chosen
 
 
 def run_task(answers: TaskAnswers, samples: SampleTable, scores: ScoreTable, measured: Measured) -> TaskResult:

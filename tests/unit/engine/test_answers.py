@@ -23,7 +23,7 @@ WINDOW = 8
 class Backwards:
     """An executor that answers the last request of each window first, and never holds more than one window."""
 
-    asked, load_s, busy_s = 0, None, 0.0
+    asked, load_s, busy_s, batch_size = 0, None, 0.0, None
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         pass
