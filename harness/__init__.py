@@ -31,12 +31,14 @@ __all__ = [
 
 _WHERE = {
     "load_card": "harness.cards.loading",
+    "load_ipython_extension": "harness.interop.notebook",
     "load_suite": "harness.tasks.loading",
     "open_dataset": "harness.datasets.opening",
     "read_run": "harness.store.runs",
     "rescore": "harness.engine.rescore",
     "run_suite": "harness.engine.run",
     "score_predictions": "harness.engine.predictions",
+    "unload_ipython_extension": "harness.interop.notebook",
 }
 
 

@@ -1,4 +1,4 @@
-"""Runs and comparisons as tables in Jupyter: `%load_ext harness.interop.notebook`, then name one in a cell.
+"""Runs and comparisons as tables in Jupyter: `%load_ext harness`, then name one in a cell.
 
 Everything that a card, a suite or a run says is escaped.
 """

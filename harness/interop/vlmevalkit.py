@@ -12,8 +12,6 @@ Source: VLMEvalKit `vlmeval/inference.py` (columns, failure text), `vlmeval/smp/
 from __future__ import annotations
 
 import ast
-import csv
-import io
 import re
 import string
 from collections import Counter
@@ -22,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.datasets.tsv import records
+from harness.errors import DatasetError
 from harness.fingerprint import file_sha256, fingerprint
 from harness.interop import InteropError
 from harness.interop.imported import Imported, ImportedTask, scored_by, seal, task_plan
@@ -308,30 +308,18 @@ def _cell(value: Any) -> Any:
 
 
 def _tsv(path: Path) -> Content:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InteropError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InteropError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     rows: list[Row] = []
-    # VLMEvalKit's own tables carry pictures: far beyond the reader's default of 131,072 characters.
-    before = csv.field_size_limit(1 << 30)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
-        names = next(reader, [])
-        for number, cells in enumerate(reader, start=2):
-            if not cells:
-                continue
+        table = records(path)
+        _, names = next(table, (0, []))
+        for number, (_, cells) in enumerate(table, start=2):
             if len(cells) != len(names):
                 raise InteropError(
                     f"{path}: row {number} has {len(cells)} cells, the first row names {len(names)} columns"
                 )
             rows.append(Row(f"{path}: row {number}", dict(zip(names, cells, strict=True))))
-    except csv.Error as error:
-        raise InteropError(f"{path}: row {len(rows) + 2} is no tab-separated row: {error}") from error
-    finally:
-        csv.field_size_limit(before)
+    except DatasetError as error:
+        raise InteropError(str(error)) from error
     return Content(path, file_sha256(path), "sheet", tuple(rows))
 
 

@@ -7,7 +7,7 @@ for each batch → `close`. A model knows nothing of data sets; it sees images, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -87,6 +87,22 @@ class Generation:
     """Score of each option, from `choose`; of each candidate in `text`, from `retrieve`."""
     steps: tuple[tuple[str, str], ...] = ()
     """What was written on the way to the answer, each with its name, such as a table read from a chart."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """What a family made of a batch, without what it needs for the answers."""
+
+    items: tuple[ModelInput, ...]
+    """The inputs that can be answered, in order."""
+    problems: Mapping[int, Problem]
+    """Why another cannot, by its position in the whole batch."""
+
+    def merged(self, answers: Sequence[Generation | Problem]) -> list[Generation | Problem]:
+        """Answers to `items` and the problems, in the order of the whole batch."""
+        rest = iter(answers)
+        total = len(self.items) + len(self.problems)
+        return [self.problems[i] if i in self.problems else next(rest) for i in range(total)]
 
 
 @dataclass(frozen=True, slots=True)

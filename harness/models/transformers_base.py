@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from harness.errors import ModelError
-from harness.models.base import Generation, Model, ModelInput, Options, checked_options
+from harness.models.base import Generation, Model, ModelInput, Options, PreparedBatch, checked_options
 from harness.models.checkpoint import Checkpoint, locate
 from harness.models.decoding import (
     cut_at,
@@ -67,21 +67,11 @@ class TransformersOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(PreparedBatch):
     """A batch as tensors on the CPU."""
 
-    items: tuple[ModelInput, ...]
-    """The inputs that have tensors, in order."""
     tensors: Mapping[str, torch.Tensor]
     prompt_tokens: tuple[int, ...]
-    problems: Mapping[int, Problem]
-    """Why an input has none, by its position in the whole batch."""
-
-    def merged(self, answers: Sequence[Generation | Problem]) -> list[Generation | Problem]:
-        """Answers of `items` and the problems, in the order of the whole batch."""
-        rest = iter(answers)
-        total = len(self.items) + len(self.problems)
-        return [self.problems[i] if i in self.problems else next(rest) for i in range(total)]
 
 
 class TransformersModel(Model):
@@ -275,7 +265,7 @@ class TransformersModel(Model):
             if len(problems) > len(batch) - len(rows):
                 tensors, lengths = self._encode([item for i, item in enumerate(batch) if i not in problems])
         kept = tuple(item for i, item in enumerate(batch) if i not in problems)
-        return Prepared(kept, tensors, lengths, dict(sorted(problems.items())))
+        return Prepared(kept, dict(sorted(problems.items())), tensors, lengths)
 
     def _basic_problem(self, item: ModelInput) -> Problem | None:
         can = self.can

@@ -201,7 +201,7 @@ class Mplug(Model):
         problems = {i: p for i, p in enumerate(map(self._problem, batch)) if p}
         items = tuple(item for i, item in enumerate(batch) if i not in problems)
         if not items:
-            return Prepared((), {}, (), problems)
+            return Prepared((), problems, {}, ())
         with library_errors(self.family, [item.request.sample_id for item in items]):
             images, numbers = distinct([item.images[0] for item in items])
             tensors = {
@@ -218,7 +218,7 @@ class Mplug(Model):
                     )
                 tensors |= {"ids": texts.ids, "mask": texts.mask}
                 lengths = texts.lengths
-        return Prepared(items, tensors, tuple(lengths), problems)
+        return Prepared(items, problems, tensors, tuple(lengths))
 
     def _problem(self, item: ModelInput) -> Problem | None:
         if len(item.images) != 1:

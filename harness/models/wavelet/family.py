@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.errors import ModelError
-from harness.models.base import LETTERS, Generation, Model, ModelInput, Options, checked_options
+from harness.models.base import LETTERS, Generation, Model, ModelInput, Options, PreparedBatch, checked_options
 from harness.models.checkpoint import Checkpoint, locate
 from harness.models.decoding import cut_at, library_errors
 from harness.models.devices import library_versions, peak_memory, reset_peak_memory, resolved_device
@@ -44,23 +44,15 @@ class WaveletOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(PreparedBatch):
     """A batch as tensors on the CPU."""
 
-    items: tuple[ModelInput, ...]
     pixels: torch.Tensor | None
     """The distinct images, (images, channels, height, width)."""
     shown: torch.Tensor | None
     """(images of all inputs,) which row of `pixels` each is."""
     counts: tuple[int, ...]
     prompts: tuple[tuple[int, ...], ...]
-    problems: dict[int, Problem]
-    """Why an input cannot be asked, by its position in the batch."""
-
-    def merged(self, answers: Sequence[Generation | Problem]) -> list[Generation | Problem]:
-        """Answers and problems in the order of the whole batch."""
-        rest, total = iter(answers), len(self.items) + len(self.problems)
-        return [self.problems[i] if i in self.problems else next(rest) for i in range(total)]
 
 
 class Wavelet(Model):
@@ -204,7 +196,7 @@ class Wavelet(Model):
         counts = tuple(0 if self.config.design is None else len(item.images) for item in items)
         pixels = torch.from_numpy(np.stack([fitted(i, self.config) for i in seen])) if seen else None
         shown = torch.tensor(rows) if seen else None
-        return Prepared(tuple(items), pixels, shown, counts, tuple(prompts), problems)
+        return Prepared(tuple(items), problems, pixels, shown, counts, tuple(prompts))
 
     def prompt_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a prompt."""

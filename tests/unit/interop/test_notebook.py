@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.compare.comparison import compare
-from harness.interop.notebook import comparison_html, load_ipython_extension, run_html, unload_ipython_extension
+from harness.interop.notebook import comparison_html, run_html
 from harness.store.runs import Run, read_run
 from tests.unit.interop.runs import MAJORITY, NEIGHBOUR, record
 
@@ -91,9 +92,9 @@ def test_the_extension_gives_jupyter_its_tables_and_takes_them_back() -> None:
         display_formatter = formatters.DisplayFormatter()
 
     run = read_run(MAJORITY)
-    load_ipython_extension(Shell)
+    harness.load_ipython_extension(Shell)
     assert Shell.display_formatter.format(run)[0]["text/html"] == run_html(run)
-    unload_ipython_extension(Shell)
+    harness.unload_ipython_extension(Shell)
     assert "text/html" not in Shell.display_formatter.format(run)[0]
 
 
