@@ -11,6 +11,7 @@ from harness.engine.requests import WorkItem
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _START, _LARGEST, _GAIN = 4, 256, 1.1
+_STEM_WORDS = 2
 _CALM = 16
 """Full batches after which a size that did not fit is tried again; twice as many after each failure."""
 
@@ -67,18 +68,43 @@ class BatchSize:
         logger.warning("a batch of %d does not fit in memory; going on with %d", samples, self.now)
 
 
-def in_order_of_cost(items: Sequence[WorkItem]) -> list[WorkItem]:
-    """Longest recordings and prompts first, with the questions of one image together."""
-    longest: dict[tuple[str, ...], int] = {}
+class OutputLengths:
+    """How many tokens answers have had so far, by the first words of the question."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, ...], tuple[int, int]] = {}
+
+    def learn(self, item: WorkItem, output_tokens: int | None) -> None:
+        """Take in an answer; one whose tokens are not counted teaches nothing."""
+        if output_tokens is not None:
+            count, total = self._seen.get(_stem(item), (0, 0))
+            self._seen[_stem(item)] = (count + 1, total + output_tokens)
+
+    def steps(self, item: WorkItem) -> int:
+        """Bits of the number of tokens that an answer is expected to have; of all answers where its kind is new."""
+        count, total = self._seen.get(_stem(item), (0, 0))
+        if not count:
+            count, total = map(sum, zip((0, 0), *self._seen.values(), strict=True))
+        return round(total / count).bit_length() if count else 0
+
+
+def _stem(item: WorkItem) -> tuple[str, ...]:
+    return tuple(item.sample.question.lower().split()[:_STEM_WORDS])
+
+
+def in_order_of_cost(items: Sequence[WorkItem], steps: Callable[[WorkItem], int] = lambda _: 0) -> list[WorkItem]:
+    """Longest recordings, answers (by `steps`) and prompts first, with the questions of one image together."""
+    longest: dict[tuple[str, ...], tuple[int, int]] = {}
     for item in items:
-        images = item.request.images
-        longest[images] = max(longest.get(images, 0), len(item.request.prompt))
+        images, cost = item.request.images, (steps(item), len(item.request.prompt))
+        longest[images] = max(longest.get(images, (0, 0)), cost)
     return sorted(
         items,
         key=lambda i: (
             -sum(map(len, i.audio)),
-            -longest[i.request.images],
+            *(-part for part in longest[i.request.images]),
             i.request.images,
+            -steps(i),
             -len(i.request.prompt),
             i.sample.sample_id,
         ),

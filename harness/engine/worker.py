@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
 from harness.datasets.images import decode
-from harness.engine.batches import BatchSize, batches, in_order_of_cost
+from harness.engine.batches import BatchSize, OutputLengths, batches, in_order_of_cost
 from harness.engine.efficiency import process_peak_bytes
 from harness.engine.examples import examples, reads_examples
 from harness.engine.images import stepped
@@ -68,6 +68,7 @@ class ModelWorker:
         self._plan = plan
         given = 1 if plan.capabilities.batching == "single" else options.batch_size
         self._size = BatchSize(given, options.first_batch)
+        self._lengths = OutputLengths()
         self._model: Model | None = None
         self._task: TaskPlan | None = None
         self._examples: Callable[[], Iterable[Example]] | None = None
@@ -83,6 +84,7 @@ class ModelWorker:
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
         """From here on the items are of `task`; its examples are read once if the model is asked anything."""
         reads = reads_examples(self._plan, task)
+        self._lengths = OutputLengths()
         self._task, self._examples = task, (lambda: examples(self._plan, opened, task)) if reads else None
 
     def ready(self) -> Model:
@@ -132,7 +134,7 @@ class ModelWorker:
         """What goes together; an item that cannot be asked is refused at once, before the model is loaded."""
         for items in work:
             refused = [_failed(item, item.problem) for item in items if item.problem]
-            waiting = in_order_of_cost([item for item in items if not item.problem])
+            waiting = in_order_of_cost([item for item in items if not item.problem], self._lengths.steps)
             if refused or not waiting:
                 yield _Refused(refused)
             if not waiting:
@@ -222,6 +224,9 @@ class ModelWorker:
         self._size.took(len(batch), latency_s)
         self.asked += len(batch)
         self.busy_s += latency_s
+        for (item, _), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Generation):
+                self._lengths.learn(item, answer.output_tokens)
         return [
             _response(item, answer, latency_s, len(batch)) for (item, _), answer in zip(batch, answers, strict=True)
         ]

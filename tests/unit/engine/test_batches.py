@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.batches import BatchSize, batches, in_order_of_cost
+from harness.engine.batches import BatchSize, OutputLengths, batches, in_order_of_cost
 from harness.engine.requests import WorkItem
 from harness.records import Request, Sample
 
@@ -29,6 +29,26 @@ def test_questions_of_one_image_stay_together_and_none_is_lost(pairs: list[tuple
 def test_the_image_with_the_longest_prompt_comes_first() -> None:
     ordered = in_order_of_cost([item("1", "a", 3), item("2", "b", 9), item("3", "a", 5), item("4", "b", 1)])
     assert [i.sample.sample_id for i in ordered] == ["2", "4", "3", "1"]
+
+
+def asking(name: str, question: str) -> WorkItem:
+    return WorkItem(Sample(name, question), Request("", "t", name, question, (name,)), ())
+
+
+def test_questions_that_begin_like_those_with_long_answers_come_first() -> None:
+    lengths = OutputLengths()
+    assert lengths.steps(asking("0", "Why is it?")) == 0
+    for name, question, tokens in (("1", "Why is it so?", 40), ("2", "How many bars?", 1), ("3", "Is it?", None)):
+        lengths.learn(asking(name, question), tokens)
+    asked = [
+        asking("short", "How many lines are there in this very long question?"),
+        asking("long", "why is the bar red?"),
+        asking("new", "Name it."),
+    ]
+    ordered = in_order_of_cost(asked, lengths.steps)
+    # 40 tokens, then the mean of all, 20 or 21, then one
+    assert [i.sample.sample_id for i in ordered] == ["long", "new", "short"]
+    assert [i.sample.sample_id for i in in_order_of_cost(asked)] == ["short", "long", "new"]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 7))
