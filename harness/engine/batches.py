@@ -11,7 +11,7 @@ from harness.engine.requests import WorkItem
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _START, _LARGEST, _GAIN = 4, 256, 1.1
-_STEM_WORDS = 2
+_STEM_WORDS, _MOST_STEMS = 2, 10_000
 _CALM = 16
 """Full batches after which a size that did not fit is tried again; twice as many after each failure."""
 
@@ -73,18 +73,21 @@ class OutputLengths:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], tuple[int, int]] = {}
+        self._all = (0, 0)
 
     def learn(self, item: WorkItem, output_tokens: int | None) -> None:
         """Take in an answer; one whose tokens are not counted teaches nothing."""
-        if output_tokens is not None:
-            count, total = self._seen.get(_stem(item), (0, 0))
-            self._seen[_stem(item)] = (count + 1, total + output_tokens)
+        if output_tokens is None:
+            return
+        self._all = (self._all[0] + 1, self._all[1] + output_tokens)
+        stem = _stem(item)
+        if stem in self._seen or len(self._seen) < _MOST_STEMS:
+            count, total = self._seen.get(stem, (0, 0))
+            self._seen[stem] = (count + 1, total + output_tokens)
 
     def steps(self, item: WorkItem) -> int:
         """Bits of the number of tokens that an answer is expected to have; of all answers where its kind is new."""
-        count, total = self._seen.get(_stem(item), (0, 0))
-        if not count:
-            count, total = map(sum, zip((0, 0), *self._seen.values(), strict=True))
+        count, total = self._seen.get(_stem(item), self._all)
         return round(total / count).bit_length() if count else 0
 
 
