@@ -148,7 +148,7 @@ def interval(
     statistics = np.asarray(statistics, dtype=float)
     if len(statistics) == 0:
         return Interval(None, None, "none: nothing was scored", 0)
-    n_clusters = distinct(clusters)
+    n_clusters = len(set(clusters))
     if n_clusters < 2:
         return Interval(None, None, "none: one cluster cannot be resampled", n_clusters)
     if is_rate and statistics.shape[1] == 2 and bool((statistics[:, 1] == 1.0).all()):
@@ -159,19 +159,6 @@ def interval(
             ends = wilson(n_clusters * float(values[0]), n_clusters, confidence)
             return Interval(*ends, "wilson|n=clusters|every unit equal", n_clusters)
     return cluster_bootstrap(statistics, clusters, aggregate, seed=seed, resamples=resamples, confidence=confidence)
-
-
-def distinct(names: Sequence[str]) -> int:
-    """How many different names there are; a million different ones in 8 MB, where a set of them would take 60.
-
-    Equal names have equal hashes: as many hashes as names are as many different names.
-    """
-    import numpy as np
-
-    hashes = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
-    hashes.sort()
-    different = int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(len(names))
-    return different if different == len(names) else len(set(names))
 
 
 def unparsed_bounds(scores: Sequence[Score]) -> tuple[float, float] | None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -165,12 +164,6 @@ def _whole(value: Any) -> Any:
     return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-@lru_cache(maxsize=4096)
-def _metadata(items: tuple[tuple[str, str], ...]) -> str:
-    """Metadata as JSON; many samples have the same."""
-    return _JSON.encode(dict(items))
-
-
 class SampleTable(_Table):
     """`samples.parquet` of a run: what was asked and answered."""
 
@@ -189,7 +182,7 @@ class SampleTable(_Table):
             sample.references,
             sample.cluster,
             sample.group,
-            _metadata(tuple(sample.metadata.items())),
+            _JSON.encode(dict(sample.metadata)),
             [image.locator for image in sample.images],
             [image.key for image in sample.images],
             row.image_sha256,

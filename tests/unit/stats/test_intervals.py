@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.metrics.base import MeanMetric
 from harness.records import Score
-from harness.stats.intervals import Interval, cluster_bootstrap, distinct, interval, unparsed_bounds, wilson
+from harness.stats.intervals import Interval, cluster_bootstrap, interval, unparsed_bounds, wilson
 
 
 class Mean(MeanMetric):
@@ -169,19 +167,3 @@ def test_import_and_wilson_need_no_heavy_library():
         "assert not {'numpy', 'scipy', 'pandas'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@given(st.lists(st.text(max_size=3), max_size=60))
-def test_different_names_are_counted(names):
-    assert distinct(names) == len(set(names))
-
-
-class Alike(str):
-    """A name whose hash is that of every other."""
-
-    def __hash__(self):
-        return 1
-
-
-def test_names_with_one_hash_are_told_apart():
-    assert distinct([Alike("a"), Alike("b"), Alike("a")]) == 2
