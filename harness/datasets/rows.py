@@ -75,24 +75,33 @@ class Row:
 
     def metadata(self, *names: str) -> dict[str, str]:
         """Those of the fields that say something."""
-        return {name: value for name in names if (value := self.optional(name)) and not value.isspace()}
+        found = {}
+        for name in names:
+            value = self.values.get(name)
+            if type(value) is not str:
+                value = self.optional(name)
+            if value and not value.isspace():
+                found[name] = value
+        return found
 
 
 class Ids:
     """Makes ids distinct: the second `7` of a split becomes `7#duplicate-2` with the problem `duplicate_id`."""
 
     def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self._again: Counter[str] = Counter()
 
     def __contains__(self, sample_id: str) -> bool:
         return sample_id in self._seen
 
     def claim(self, sample_id: str, row: Row) -> str:
         """`sample_id` the first time, a distinct id with a problem in `row` afterwards."""
-        self._seen[sample_id] += 1
-        count = self._seen[sample_id]
-        if count == 1:
+        if sample_id not in self._seen:
+            self._seen.add(sample_id)
             return sample_id
+        self._again[sample_id] += 1
+        count = 1 + self._again[sample_id]
         row.fail("duplicate_id", f'"{sample_id}" occurs for the {count}. time; only the first occurrence is asked')
         return f"{sample_id}#duplicate-{count}"
 

@@ -25,7 +25,7 @@ def problem_sample(row: Row, pid: str, image: ImageRef | None, ids: Ids) -> Samp
     """One problem; the fields are those of `problems.json`, the reference is the letter of `answer`."""
     question = row.text("question")
     raw = row.values.get("choices")
-    choices = tuple(map(str, raw)) if isinstance(raw, list | tuple) else ()
+    choices = tuple([str(choice) for choice in raw]) if isinstance(raw, list | tuple) else ()
     if len(choices) < 2:
         row.fail("missing_field", f'"choices" holds {len(choices)} options; at least two are expected')
     answer = row.values.get("answer")
@@ -58,7 +58,7 @@ class ScienceQA(FolderDataset):
     def __init__(self, root: Path, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, options)
         self._base = _base(root)
-        self._members: dict[str, list[str]] | None = None
+        self._members: dict[str, dict[str, str]] | None = None
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -78,26 +78,26 @@ class ScienceQA(FolderDataset):
     def count(self, split: str) -> int:
         """The pids that the split lists; a problem that stands twice in `problems.json` is not counted twice."""
         self.check_split(split)
-        return len(set(self._splits()[split]))
+        return len(self._splits()[split])
 
     def read(self, split: str) -> Iterator[Sample]:
         """The problems whose pid the split lists; listed pids without a problem come last, with a reason."""
         pids = self._splits()[split]
-        members = set(pids)
         ids = Ids()
         folder = "" if self._base == self.root else f"{self._base.relative_to(self.root).as_posix()}/"
-        for pid, values in json_files.object_items(self._problems()):
-            if pid not in members:
+        for name, values in json_files.object_items(self._problems()):
+            pid = pids.get(name)
+            if pid is None:
                 continue
             row = Row(values, f"problems.json {pid}")
             image = None
             if row.values.get("image"):
-                name = row.file_name("image")
+                file_name = row.file_name("image")
                 part = row.optional("split") or split
-                places = (f"{folder}images/{part}/{pid}/{name}", f"{folder}images/{pid}/{name}")
-                image = self.ref(*places) if name else None
+                places = (f"{folder}images/{part}/{pid}/{file_name}", f"{folder}images/{pid}/{file_name}")
+                image = self.ref(*places) if file_name else None
             yield problem_sample(row, pid, image, ids)
-        for pid in dict.fromkeys(pids):
+        for pid in pids:
             if pid not in ids:
                 row = Row({}, "pid_splits.json")
                 row.fail("missing_row", f"{split} lists {pid}, which problems.json does not hold")
@@ -106,13 +106,14 @@ class ScienceQA(FolderDataset):
     def _problems(self) -> Path:
         return annotation_file(self.root, self._base / "problems.json")
 
-    def _splits(self) -> dict[str, list[str]]:
+    def _splits(self) -> dict[str, dict[str, str]]:
+        """The pids of each split in order, each found by itself: one string serves all that is kept of a problem."""
         if self._members is None:
             path = annotation_file(self.root, self._base / "pid_splits.json")
             value = json_files.load(path)
             if not isinstance(value, dict) or not all(isinstance(pids, list) for pids in value.values()):
                 raise DatasetError(f"{path}: an object of split names and lists of pids is expected")
-            self._members = {str(name): [str(pid) for pid in pids] for name, pids in value.items()}
+            self._members = {name: {pid: pid for pid in map(str, pids)} for name, pids in value.items()}
         return self._members
 
 

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
 from harness.models.base import Model
 from harness.records import Sample
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_OF_PROMPT = ("question", "hint", "choices", "metadata", "images")
+_OF_TEMPLATE = ("text", "images")
 
 
 @cache
-def _template(text: str) -> Template:
-    from jinja2 import StrictUndefined
+def _writer(template: str, names: tuple[str, ...]) -> Callable[..., str]:
+    """The template as a function of the values of `names`, which takes less than half the time of `Template.render`."""
+    from jinja2 import StrictUndefined, Template, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text)
-    made.globals = dict(made.globals)  # a chain of mappings, which every rendering would copy key by key
-    return made
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    body = environment.parse(template).body
+    macro = nodes.Macro("written", [nodes.Name(name, "param") for name in names], [], body)
+    code = environment.compile(nodes.Template([macro], lineno=1))
+    written: Callable[..., str] = vars(Template.from_code(environment, code, environment.globals).module)["written"]
+    return written
 
 
-def _rendered(template: str, name: str, **values: Any) -> str:
-    from jinja2 import TemplateError
-
+def _written(template: str, names: tuple[str, ...], name: str, *values: object) -> str:
     try:
-        return _template(template).render(**values)
-    except TemplateError as error:
-        raise SuiteError(f"{name}: {error}; a prompt may use {', '.join(sorted(values))}") from error
+        return _writer(template, names)(*values)
+    except Exception as error:  # whatever a template runs into, such as a division by zero
+        raise SuiteError(f"{name}: {error}; a prompt may use {', '.join(sorted(names))}") from error
 
 
 def render(sample: Sample, *, prompt: str, template: str, images: int, name: str) -> str:
@@ -46,15 +47,10 @@ def render(sample: Sample, *, prompt: str, template: str, images: int, name: str
     Raises:
         SuiteError: a template is not valid Jinja or uses a name that is not there.
     """
-    text = _rendered(
-        prompt,
-        f"prompt {name}",
-        question=sample.question,
-        hint=sample.hint,
-        choices=list(zip(LETTERS, sample.choices, strict=False)),
-        metadata=dict(sample.metadata),
-        images=images,
+    choices = list(zip(LETTERS, sample.choices, strict=False))
+    text = _written(
+        prompt, _OF_PROMPT, f"prompt {name}", sample.question, sample.hint, choices, dict(sample.metadata), images
     )
     if template == Model.template:
         return text
-    return _rendered(template, f"template around prompt {name}", text=text, images=images)
+    return _written(template, _OF_TEMPLATE, f"template around prompt {name}", text, images)

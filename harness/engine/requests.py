@@ -10,7 +10,7 @@ from typing import Any
 from harness.datasets.base import Dataset, ImageError
 from harness.engine.plan import ModelPlan
 from harness.engine.prompts import render
-from harness.fingerprint import SampleSetChecksum, fingerprint, fingerprint_of_plain, plain
+from harness.fingerprint import SampleSetChecksum, fingerprint, fingerprint_of_plain
 from harness.provenance import hardware
 from harness.records import ModelIdentity, Problem, Request, Sample, TaskPlan
 
@@ -31,7 +31,7 @@ class WorkItem:
 def read_audio(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Problem | None]:
     """The encoded recordings of a sample, or why they cannot be read."""
     try:
-        return tuple(dataset.audio_bytes(audio) for audio in sample.audio), None
+        return tuple([dataset.audio_bytes(audio) for audio in sample.audio]), None
     except ImageError as error:
         return (), Problem(error.kind, str(error))
 
@@ -39,7 +39,7 @@ def read_audio(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Pro
 def read_images(sample: Sample, dataset: Dataset) -> tuple[tuple[bytes, ...], Problem | None]:
     """The encoded images of a sample, or why they cannot be read."""
     try:
-        return tuple(dataset.image_bytes(image) for image in sample.images), None
+        return tuple([dataset.image_bytes(image) for image in sample.images]), None
     except ImageError as error:
         return (), Problem(error.kind, str(error))
 
@@ -63,36 +63,35 @@ def on_this_machine(identity: ModelIdentity) -> str:
     return fingerprint([identity_digest(identity), hardware()])
 
 
+def _hashes(files: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple([sha256(data).hexdigest() for data in files]) if files else ()
+
+
 class RequestMaker:
     """Makes the requests of one task for one model."""
 
     def __init__(self, plan: ModelPlan, task: TaskPlan, dataset: Dataset, examples: str = "") -> None:
         """`examples` is the checksum of what the model read before: examples, or the candidates that it ranks."""
         self._plan, self._task, self._dataset = plan, task, dataset
-        self._settings: dict[str, Any] = {
-            "model": fingerprint([identity_digest(plan.identity), examples]),
-            "image_steps": plain(task.image_steps),
-            "generation": plain(task.generation),
-            "answer_by": task.answer_by,
-            "sample": None,
-        }
+        self._settings = fingerprint(
+            [identity_digest(plan.identity), examples, task.image_steps, task.generation, task.answer_by]
+        )
         self.checksum = SampleSetChecksum()
         """Over the samples made so far, in order."""
 
     def make(self, sample: Sample) -> WorkItem:
         """The request of one sample, with its images read."""
-        if "no_images" in self._task.image_steps:
+        task = self._task
+        if "no_images" in task.image_steps:
             sample = replace(sample, images=())
         images, problem = ((), sample.problem) if sample.problem else read_images(sample, self._dataset)
         if sample.problem is None and not self._plan.capabilities.reads_pixels:
             problem = None  # answers or features come from a file: a picture that is not there is not needed
         audio, silent = ((), problem) if problem else read_audio(sample, self._dataset)
         problem = problem or silent or self._unsupported(sample)
-        hashes = tuple(sha256(data).hexdigest() for data in images)
-        sounds = tuple(sha256(data).hexdigest() for data in audio)
+        hashes, sounds = _hashes(images), _hashes(audio)
         self.checksum.add(sample, hashes if images else None, sounds if audio else None)
         shown = 1 if self._joins(len(sample.images)) else len(sample.images)
-        task = self._task
         prompt = render(sample, prompt=task.prompt_text, template=task.template, images=shown, name=task.prompt_name)
         cluster = sample.cluster or sample.sample_id
         request = Request(
@@ -112,12 +111,8 @@ class RequestMaker:
     def _fingerprint(
         self, sample: Sample, cluster: str, prompt: str, images: tuple[str, ...], audio: tuple[str, ...]
     ) -> str:
-        content = self._settings | {"images": images, "prompt": prompt, "choices": sample.choices}
-        if self._plan.capabilities.depends_on_sample:
-            content["sample"] = [self._task.name, sample.sample_id, cluster]
-        if audio:
-            content["audio"] = audio
-        return fingerprint_of_plain(content)
+        asks = (self._task.name, sample.sample_id, cluster) if self._plan.capabilities.depends_on_sample else None
+        return fingerprint_of_plain((self._settings, prompt, sample.choices, images, audio, asks))
 
     def _joins(self, images: int) -> bool:
         limit = self._plan.capabilities.max_images

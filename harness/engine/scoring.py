@@ -150,7 +150,9 @@ class _Tally:
         self._all.add(unit, place)
         for name, subsets in zip(self._breakdown, self._subsets, strict=True):
             if subset := metadata.get(name):
-                subsets.setdefault(subset, _Members()).add(unit, place)
+                if subset not in subsets:
+                    subsets[subset] = _Members()
+                subsets[subset].add(unit, place)
         if unit.value is not None:
             self._statistics.extend(unit.statistics)
             self._clusters.append(unit.cluster)

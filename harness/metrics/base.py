@@ -78,13 +78,13 @@ def mean_score(
     detail: str = "",
 ) -> Score:
     """The score of one sample whose metric is a mean."""
-    sample = case.sample
+    sample, value = case.sample, float(value)
     return Score(
         unit=sample.sample_id,
         sample_id=sample.sample_id,
         cluster=sample.cluster or sample.sample_id,
-        value=float(value),
-        statistics=(float(value), 1.0),
+        value=value,
+        statistics=(value, 1.0),
         extracted=extracted,
         reference=reference,
         rule=rule,

@@ -25,11 +25,12 @@ class Reading(NamedTuple):
 
 
 NOTHING = Reading(None, UNPARSED)
+_FIRST_LETTERS = tuple(tuple(string.ascii_uppercase[:count]) for count in range(len(string.ascii_uppercase) + 1))
 
 
 def option_letters(choices: Sequence[str]) -> tuple[str, ...]:
     """The letters of the options, A first."""
-    return tuple(string.ascii_uppercase[: len(choices) or UNKNOWN_CHOICES])
+    return _FIRST_LETTERS[min(len(choices), len(string.ascii_uppercase)) or UNKNOWN_CHOICES]
 
 
 _OPEN = r"\s\"'“”‘’«`*_(\[{<"

@@ -87,7 +87,7 @@ class ResponseCache:
                 f"WHERE fingerprint IN ({','.join('?' * len(some))})",
                 some,
             )
-            rows.update((row[0], row) for row in found)
+            rows |= {row[0]: row for row in found.fetchall()}
         return [_response(request, rows.get(key)) for request, key in zip(requests, keys, strict=True)]
 
     def put(self, responses: Iterable[Response]) -> None:

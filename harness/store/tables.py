@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -182,7 +183,7 @@ class SampleTable(_Table):
             sample.references,
             sample.cluster,
             sample.group,
-            _JSON.encode(dict(sample.metadata)),
+            _metadata(tuple(sample.metadata.items())),
             [image.locator for image in sample.images],
             [image.key for image in sample.images],
             row.image_sha256,
@@ -227,6 +228,12 @@ class ScoreTable(_Table):
                 unit.detail,
                 *_told(unit.unscored),
             )
+
+
+@lru_cache(1024)
+def _metadata(items: tuple[tuple[str, str], ...]) -> str:
+    """The metadata as JSON; many samples have the same."""
+    return _JSON.encode(dict(items))
 
 
 def _told(problem: Problem | None) -> tuple[str | None, str | None]:

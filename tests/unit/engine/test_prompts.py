@@ -41,7 +41,18 @@ def test_braces_in_a_question_are_text_not_template() -> None:
     assert "{{ hint }} {% x %}" in words("chartqa", Sample("1", question="{{ hint }} {% x %}"))
 
 
-@pytest.mark.parametrize("template", ["{{ nothing }}", "{% if %}", "{{ text.__class__.__mro__ }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ nothing }}", "{% if %}", "{{ text.__class__.__mro__ }}", "{{ 1 // 0 }}", "{% include 'x' %}"]
+)
 def test_a_bad_template_is_a_named_error(template: str) -> None:
     with pytest.raises(SuiteError, match="prompt mine"):
         render(CHOICE, prompt="words", template=template, images=1, name="mine")
+
+
+def test_what_a_template_may_do_besides_putting_in_values() -> None:
+    prompt = (
+        "{% for number in range(2) %}{{ number }}{% endfor %} {% set few = choices[:1] %}{% for letter, text in few %}"
+    )
+    prompt += "{{ letter }}{{ text | upper }}{% endfor %}{% macro dot() %}.{% endmacro %}{{ dot() }}"
+    made = render(CHOICE, prompt=prompt, template="<{{ text }}{{ '|i' * images }}>", images=2, name="mine")
+    assert made == f"<01 A{CHOICE.choices[0].upper()}.|i|i>"
