@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.quick_records import quickly_made
+
 AnswerBy = Literal["generate", "choose", "retrieve"]
 """How an answer comes about: as text, as one of the sample's options, or as a ranking of candidates.
 
@@ -30,6 +32,7 @@ class Problem:
     """One sentence that names the file or the limit."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """Where one image lies; only the data set that made the reference can read it."""
@@ -40,6 +43,7 @@ class ImageRef:
     """What the data set needs to find the bytes again."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One question of a benchmark with everything needed to ask and to score it."""
@@ -154,6 +158,7 @@ class Capabilities:
     """How many recordings it takes; `None` is no limit."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question as one model is asked it. Two requests with one fingerprint have one answer."""
@@ -173,6 +178,7 @@ class Request:
     """SHA-256 of each recording's bytes."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Response:
     """What came back for one request: a text, or the reason why none came."""
@@ -195,6 +201,7 @@ class Response:
     """What was written on the way to the answer, in order: `(("table", "year | sales …"),)`."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Case:
     """A sample and what was answered: what a metric scores."""
@@ -205,6 +212,7 @@ class Case:
     failure: Problem | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Score:
     """One metric on one unit (a sample, or a group of samples scored together)."""

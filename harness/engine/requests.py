@@ -12,9 +12,11 @@ from harness.engine.plan import ModelPlan
 from harness.engine.prompts import render
 from harness.fingerprint import SampleSetChecksum, fingerprint, fingerprint_of_plain
 from harness.provenance import hardware
+from harness.quick_records import quickly_made
 from harness.records import ModelIdentity, Problem, Request, Sample, TaskPlan
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """A sample ready to be asked, or the reason why it cannot be."""

@@ -6,12 +6,12 @@ a million answers needs a few dozen bytes for each; metrics of the whole set (CI
 
 from __future__ import annotations
 
-import itertools
 import logging
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def score_stream(
 
 def _chunks(cases: Iterable[Case]) -> Iterable[list[Case]]:
     stream = iter(cases)
-    return iter(lambda: list(itertools.islice(stream, CHUNK)), [])
+    return iter(lambda: list(islice(stream, CHUNK)), [])
 
 
 @dataclass(slots=True)
@@ -100,16 +100,16 @@ class _Members:
     binary: bool = True
     places: array[int] = field(default_factory=lambda: array("I"))
 
-    def add(self, unit: Score, place: int) -> None:
-        self.n_total += 1
-        if unit.value is None:
-            if unit.unscored:
-                self.reasons[unit.unscored.kind] += 1
-            return
-        self.places.append(place)
-        self.binary = self.binary and unit.value in (0.0, 1.0)
-        if unit.rule:
-            self.rules[unit.rule] += 1
+    def add(self, units: Sequence[Score], places: Sequence[int]) -> None:
+        """Take in units; `places` has those of the scored ones among them."""
+        self.n_total += len(units)
+        self.places.extend(places)
+        scored = units
+        if len(places) < len(units):
+            scored = [unit for unit in units if unit.value is not None]
+            self.reasons.update(unit.unscored.kind for unit in units if unit.value is None and unit.unscored)
+        self.binary = self.binary and all(unit.value in (0.0, 1.0) for unit in scored)
+        self.rules.update(unit.rule for unit in scored if unit.rule)
 
 
 class _Tally:
@@ -142,20 +142,26 @@ class _Tally:
             return
         write(self.metric.info.signature, units)
         metadata = {case.sample.sample_id: case.sample.metadata for case in cases} if self._breakdown else {}
-        for unit in units:
-            self._count(unit, metadata.get(unit.sample_id, {}))
+        self._count(units, metadata)
 
-    def _count(self, unit: Score, metadata: Mapping[str, str]) -> None:
-        place = len(self._clusters)
-        self._all.add(unit, place)
+    def _count(self, units: Sequence[Score], metadata: Mapping[str, Mapping[str, str]]) -> None:
+        scored = [unit for unit in units if unit.value is not None]
+        first = len(self._clusters)
+        self._statistics.extend(chain.from_iterable(unit.statistics for unit in scored))
+        self._clusters += [unit.cluster for unit in scored]
+        self._all.add(units, range(first, len(self._clusters)))
         for name, subsets in zip(self._breakdown, self._subsets, strict=True):
-            if subset := metadata.get(name):
-                if subset not in subsets:
-                    subsets[subset] = _Members()
-                subsets[subset].add(unit, place)
-        if unit.value is not None:
-            self._statistics.extend(unit.statistics)
-            self._clusters.append(unit.cluster)
+            place = first
+            chosen: dict[str, tuple[list[Score], list[int]]] = {}
+            for unit in units:
+                if subset := metadata.get(unit.sample_id, {}).get(name):
+                    some, places = chosen.setdefault(subset, ([], []))
+                    some.append(unit)
+                    if unit.value is not None:
+                        places.append(place)
+                place += unit.value is not None
+            for subset, (some, places) in chosen.items():
+                subsets.setdefault(subset, _Members()).add(some, places)
 
     def values(self, seed: int) -> list[MetricValue]:
         """The value of all units, then of each subset by name."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import StoreError
+from harness.quick_records import quickly_made
 from harness.records import SCHEMA_VERSION, Case, ImageRef, Problem, Response, Sample, Score
 from harness.store.files import publish, writing
 
@@ -72,6 +73,7 @@ _SCORE_COLUMNS: Mapping[str, str] = {
 }
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One row of the sample table: a sample, how it was asked, and what came back."""
