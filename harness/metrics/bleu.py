@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from harness.metrics.base import ScoringContext
@@ -25,18 +26,17 @@ _MEMO = "captions.bleu"
 
 def ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
     """How often each n-gram of 1 to 4 words occurs."""
-    return Counter(tuple(words[i : i + n]) for n in range(1, MAX_N + 1) for i in range(len(words) - n + 1))
+    shifted = [words[start:] for start in range(MAX_N)]
+    return Counter(chain.from_iterable(zip(*shifted[:n], strict=False) for n in range(1, MAX_N + 1)))
 
 
 def bleu_statistics(prediction: str, references: Sequence[str]) -> tuple[float, ...]:
     """The eleven statistics of one prediction; of two equally close references, the shorter counts."""
     words = prediction.split()
-    allowed: Counter[tuple[str, ...]] = Counter()
-    for reference in references:
-        allowed |= ngrams(reference.split())
+    allowed = [ngrams(reference.split()) for reference in references]
     matches = [0] * MAX_N
-    for gram, count in (ngrams(words) & allowed).items():
-        matches[len(gram) - 1] += count
+    for gram, count in ngrams(words).items():
+        matches[len(gram) - 1] += min(count, max(grams.get(gram, 0) for grams in allowed))
     totals = [max(0, len(words) - n + 1) for n in range(1, MAX_N + 1)]
     closest = min((abs(len(r.split()) - len(words)), len(r.split())) for r in references)[1]
     return (*map(float, matches), *map(float, totals), float(len(words)), float(closest), 1.0)

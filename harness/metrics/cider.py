@@ -37,10 +37,13 @@ Gram = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class DocumentFrequencies:
-    """In how many images each n-gram occurs in at least one reference."""
+    """How rare each n-gram is among the references of images."""
 
-    counts: Counter[Gram]
     images: int
+    idf: Mapping[Gram, float]
+    """log(images / images with the n-gram in at least one reference)."""
+    idf_of_others: float
+    """The same as if one image had it, for n-grams that none has."""
 
     @classmethod
     def of(cls, documents: Iterable[Sequence[str]]) -> DocumentFrequencies:
@@ -58,11 +61,8 @@ class DocumentFrequencies:
             raise MetricUnavailable(
                 f"CIDEr's idf is undefined on a reference corpus of {images} image(s); give at least 2"
             )
-        return cls(counts, images)
-
-    def idf(self, gram: Gram) -> float:
-        """log(images / max(1, images with the n-gram))."""
-        return math.log(self.images) - math.log(max(1.0, self.counts[gram]))
+        every = math.log(images)
+        return cls(images, {gram: every - math.log(count) for gram, count in counts.items()}, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class _Vector:
 
 def _vector(caption: str, frequencies: DocumentFrequencies) -> _Vector:
     words = caption.split()
-    weights = {gram: count * frequencies.idf(gram) for gram, count in ngrams(words).items()}
+    idf, of_others = frequencies.idf, frequencies.idf_of_others
+    weights = {gram: count * idf.get(gram, of_others) for gram, count in ngrams(words).items()}
     squares = [0.0] * MAX_N
     for gram, weight in weights.items():
         squares[len(gram) - 1] += weight**2

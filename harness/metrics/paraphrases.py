@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -74,8 +75,11 @@ def _blocks(table: Path) -> Iterator[bytes]:
     import numpy as np
 
     rest = b""
-    with gzip.open(table, "rb") as source:
-        while block := source.read(_BLOCK):
+    # The next part is decompressed in a thread while this one is looked through.
+    with gzip.open(table, "rb") as source, ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(source.read, _BLOCK)
+        while block := ahead.result():
+            ahead = thread.submit(source.read, _BLOCK)
             block = rest + block
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
             cut = int(ends[len(ends) // 3 * 3 - 1]) + 1 if len(ends) >= 3 else 0
