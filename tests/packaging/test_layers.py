@@ -8,8 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "harness"
 RANKS = [
     {
-        "records", "registry", "fingerprint", "provenance", "errors", "sample_ids", "codec", "yaml_files", "vocabulary",
-        "version", "predictions", "mini",
+        "records", "quick_records", "registry", "fingerprint", "provenance", "errors", "sample_ids", "codec",
+        "yaml_files", "vocabulary", "version", "predictions", "mini",
     },
     {"cards", "tasks", "datasets", "models", "metrics", "store", "stats"},
     {"engine", "compare"},
