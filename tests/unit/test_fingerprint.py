@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.fingerprint import canonical_json, fingerprint
 from harness.records import GenerationSettings
@@ -27,3 +31,16 @@ def test_unlike_texts_differ_even_when_they_look_alike() -> None:
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         fingerprint(value)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON)
+def test_canonical_json_is_that_of_the_standard_library(value: object) -> None:
+    expected = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    assert canonical_json(value) == expected
