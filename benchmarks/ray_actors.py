@@ -4,8 +4,7 @@
 
 Captions of fresh scenes by a nano model that spends about 10 ms on an answer, in alternating order: answers a second in
 the second half of them, when all actors are at work. This process needs its share of the same two cores, about 0.3 ms
-an answer. The cost of a request is that of a model that does nothing, through one
-actor and in this process.
+an answer. The cost of a request is that of a model that does nothing, through one actor and in this process.
 """
 
 from __future__ import annotations

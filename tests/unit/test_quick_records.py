@@ -1,3 +1,7 @@
+"""Records with the quick `__init__` behave as the dataclasses that they are."""
+
+from __future__ import annotations
+
 import inspect
 import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
