@@ -85,10 +85,11 @@ def _log(run: Run, folder: Path) -> None:
         reinit="create_new",
     )
     try:
-        for path, measurement in zip(paths, found, strict=True):
-            for number in NUMBERS:
-                value = getattr(measurement.value, number)
-                if value is not None:
-                    logged.summary[f"{path}/{number}"] = value
+        numbers = {
+            f"{path}/{number}": getattr(measurement.value, number)
+            for path, measurement in zip(paths, found, strict=True)
+            for number in NUMBERS
+        }
+        logged.summary.update({name: value for name, value in numbers.items() if value is not None})
     finally:
         logged.finish()
