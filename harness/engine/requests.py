@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -78,6 +79,7 @@ class RequestMaker:
         self._settings = fingerprint(
             [identity_digest(plan.identity), examples, task.image_steps, task.generation, task.answer_by]
         )
+        self._unsupported = cache(self._unsupported_counts)
         self.checksum = SampleSetChecksum()
         """Over the samples made so far, in order."""
 
@@ -90,7 +92,7 @@ class RequestMaker:
         if sample.problem is None and not self._plan.capabilities.reads_pixels:
             problem = None  # answers or features come from a file: a picture that is not there is not needed
         audio, silent = ((), problem) if problem else read_audio(sample, self._dataset)
-        problem = problem or silent or self._unsupported(sample)
+        problem = problem or silent or self._unsupported(len(sample.images), len(sample.audio))
         hashes, sounds = _hashes(images), _hashes(audio)
         self.checksum.add(sample, hashes if images else None, sounds if audio else None)
         shown = 1 if self._joins(len(sample.images)) else len(sample.images)
@@ -120,9 +122,9 @@ class RequestMaker:
         limit = self._plan.capabilities.max_images
         return "side_by_side" in self._task.image_steps and limit is not None and images > limit
 
-    def _unsupported(self, sample: Sample) -> Problem | None:
-        able, images = self._plan.capabilities, len(sample.images)
-        family = self._plan.settings.family
+    def _unsupported_counts(self, images: int, audio: int) -> Problem | None:
+        """Why the model cannot be asked with so many images and recordings."""
+        able, family = self._plan.capabilities, self._plan.settings.family
         if self._task.answer_by == "retrieve":
             return None if able.can_retrieve else Problem("unsupported_input", f"{family} cannot rank candidates")
         if images < able.min_images:
@@ -131,12 +133,11 @@ class RequestMaker:
             return Problem(
                 "unsupported_input", f"{family} takes {able.max_images} image(s) and the sample has {images}"
             )
-        if len(sample.audio) < able.min_audio:
+        if audio < able.min_audio:
             return Problem("unsupported_input", f"{family} needs a recording and the sample has none")
-        if able.max_audio is not None and len(sample.audio) > able.max_audio:
+        if able.max_audio is not None and audio > able.max_audio:
             return Problem(
-                "unsupported_input",
-                f"{family} takes {able.max_audio} recording(s) and the sample has {len(sample.audio)}",
+                "unsupported_input", f"{family} takes {able.max_audio} recording(s) and the sample has {audio}"
             )
         if self._task.answer_by == "choose" and not able.can_choose:
             return Problem("unsupported_input", f"{family} cannot rank options by likelihood")

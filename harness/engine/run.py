@@ -183,7 +183,7 @@ def run_task(answers: TaskAnswers, samples: SampleTable, scores: ScoreTable, mea
     def kept() -> Iterator[Case]:
         nonlocal n_samples
         for row in answers:
-            samples.add(task.name, row)
+            samples.add(row)
             measured.add(row.response)
             n_samples += 1
             if row.response.failure:

@@ -158,7 +158,7 @@ def _write(task: ImportedTask, samples: SampleTable, scores: ScoreTable) -> Task
     for sample, response in task.rows:
         row = Answered(sample, "", (), replace(response, task=plan.name))
         checksum.add(sample)
-        samples.add(plan.name, row)
+        samples.add(row)
         asked.append(case(row))
     scored = task.score(asked)
     for signature, units in scored.scores:

@@ -78,17 +78,25 @@ class ResponseCache:
 
     def get(self, requests: Sequence[Request]) -> list[Response | None]:
         """The answer to each request, where there is one."""
-        rows: dict[bytes, tuple[Any, ...]] = {}
         keys = [bytes.fromhex(request.fingerprint) for request in requests]
+        answers = self._found("responses", keys)
+        steps = self._found("steps", keys) if answers and self._any_steps() else {}
+        return [
+            _response(request, answers[key], steps.get(key)) if key in answers else None
+            for request, key in zip(requests, keys, strict=True)
+        ]
+
+    def _found(self, table: str, keys: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
+        """The rows of these keys, by key."""
+        rows: dict[bytes, tuple[Any, ...]] = {}
         for start in range(0, len(keys), _LOOKUP_ROWS):
             some = keys[start : start + _LOOKUP_ROWS]
-            found = self._connection.execute(
-                "SELECT responses.*, steps.steps FROM responses LEFT JOIN steps USING (fingerprint) "
-                f"WHERE fingerprint IN ({','.join('?' * len(some))})",
-                some,
-            )
-            rows |= {row[0]: row for row in found.fetchall()}
-        return [_response(request, rows.get(key)) for request, key in zip(requests, keys, strict=True)]
+            query = f"SELECT * FROM {table} WHERE fingerprint IN ({','.join('?' * len(some))})"
+            rows.update({row[0]: row for row in self._connection.execute(query, some)})
+        return rows
+
+    def _any_steps(self) -> bool:
+        return self._connection.execute("SELECT 1 FROM steps LIMIT 1").fetchone() is not None
 
     def put(self, responses: Iterable[Response]) -> None:
         """Keep the answers among `responses`.
@@ -138,10 +146,8 @@ class ResponseCache:
         self.close()
 
 
-def _response(request: Request, row: tuple[Any, ...] | None) -> Response | None:
-    if row is None:
-        return None
-    _, text, latency_s, batch_size, prompt_tokens, output_tokens, scores, steps = row
+def _response(request: Request, row: tuple[Any, ...], steps: tuple[Any, ...] | None) -> Response:
+    _, text, latency_s, batch_size, prompt_tokens, output_tokens, scores = row
     return Response(
         fingerprint=request.fingerprint,
         task=request.task,
@@ -153,5 +159,5 @@ def _response(request: Request, row: tuple[Any, ...] | None) -> Response | None:
         output_tokens=output_tokens,
         choice_scores=() if scores == "[]" else tuple(json.loads(scores)),
         cached=True,
-        steps=tuple((name, step) for name, step in json.loads(steps)) if steps else (),
+        steps=tuple((name, step) for name, step in json.loads(steps[1])) if steps else (),
     )

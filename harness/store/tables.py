@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from harness.errors import StoreError
 from harness.quick_records import quickly_made
@@ -23,54 +24,22 @@ SAMPLES, SCORES = "samples.parquet", "scores.parquet"
 _ROWS_PER_GROUP = 4096
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _TEXTS = "list<string>"
-_SAMPLE_COLUMNS: Mapping[str, str] = {
-    "task": "string",
-    "sample_id": "string",
-    "question": "string",
-    "hint": "string",
-    "choices": _TEXTS,
-    "references": _TEXTS,
-    "cluster": "string",
-    "group": "string",
-    "metadata": "string",
-    "image_locators": _TEXTS,
-    "image_keys": _TEXTS,
-    "image_sha256": _TEXTS,
-    "problem_kind": "string",
-    "problem_message": "string",
-    "prompt": "string",
-    "fingerprint": "string",
-    "text": "string",
-    "failure_kind": "string",
-    "failure_message": "string",
-    "latency_s": "double",
-    "batch_size": "int64",
-    "prompt_tokens": "int64",
-    "output_tokens": "int64",
-    "choice_scores": "list<double>",
-    "cached": "bool",
-    "audio_locators": _TEXTS,
-    "audio_keys": _TEXTS,
-    "audio_sha256": _TEXTS,
-    "steps": "string",
-}
-TIMING_COLUMNS = ("latency_s", "batch_size", "cached")
-"""Columns in which two equal runs may differ."""
-_SCORE_COLUMNS: Mapping[str, str] = {
-    "task": "string",
-    "signature": "string",
-    "unit": "string",
-    "sample_id": "string",
-    "cluster": "string",
-    "value": "double",
-    "statistics": "list<double>",
-    "extracted": "string",
-    "reference": "string",
-    "rule": "string",
-    "detail": "string",
-    "unscored_kind": "string",
-    "unscored_message": "string",
-}
+_Columns = Mapping[str, tuple[str, Callable[[Any], Any]]]
+"""Kind and content of each column."""
+
+
+@lru_cache(1024)
+def _metadata(items: tuple[tuple[str, str], ...]) -> str:
+    """The metadata as JSON; many samples have the same."""
+    return _JSON.encode(dict(items))
+
+
+def _keys(refs: tuple[ImageRef, ...]) -> list[str]:
+    return [ref.key for ref in refs]
+
+
+def _locators(refs: tuple[ImageRef, ...]) -> list[str]:
+    return [ref.locator for ref in refs]
 
 
 @quickly_made
@@ -85,7 +54,67 @@ class Answered:
     audio_sha256: tuple[str, ...] = ()
 
 
-def _schema(columns: Mapping[str, str]) -> pa.Schema:
+_SAMPLE_COLUMNS: _Columns = {
+    "task": ("string", attrgetter("response.task")),
+    "sample_id": ("string", attrgetter("sample.sample_id")),
+    "question": ("string", attrgetter("sample.question")),
+    "hint": ("string", attrgetter("sample.hint")),
+    "choices": (_TEXTS, attrgetter("sample.choices")),
+    "references": (_TEXTS, attrgetter("sample.references")),
+    "cluster": ("string", attrgetter("sample.cluster")),
+    "group": ("string", attrgetter("sample.group")),
+    "metadata": ("string", lambda row: _metadata(tuple(row.sample.metadata.items()))),
+    "image_locators": (_TEXTS, lambda row: row.sample.images and _locators(row.sample.images)),
+    "image_keys": (_TEXTS, lambda row: row.sample.images and _keys(row.sample.images)),
+    "image_sha256": (_TEXTS, attrgetter("image_sha256")),
+    "problem_kind": ("string", lambda row: row.sample.problem and row.sample.problem.kind),
+    "problem_message": ("string", lambda row: row.sample.problem and row.sample.problem.message),
+    "prompt": ("string", attrgetter("prompt")),
+    "fingerprint": ("string", attrgetter("response.fingerprint")),
+    "text": ("string", attrgetter("response.text")),
+    "failure_kind": ("string", lambda row: row.response.failure and row.response.failure.kind),
+    "failure_message": ("string", lambda row: row.response.failure and row.response.failure.message),
+    "latency_s": ("double", attrgetter("response.latency_s")),
+    "batch_size": ("int64", attrgetter("response.batch_size")),
+    "prompt_tokens": ("int64", attrgetter("response.prompt_tokens")),
+    "output_tokens": ("int64", attrgetter("response.output_tokens")),
+    "choice_scores": ("list<double>", attrgetter("response.choice_scores")),
+    "cached": ("bool", attrgetter("response.cached")),
+    "audio_locators": (_TEXTS, lambda row: row.sample.audio and _locators(row.sample.audio)),
+    "audio_keys": (_TEXTS, lambda row: row.sample.audio and _keys(row.sample.audio)),
+    "audio_sha256": (_TEXTS, attrgetter("audio_sha256")),
+    "steps": ("string", lambda row: _JSON.encode(row.response.steps) if row.response.steps else None),
+}
+TIMING_COLUMNS = ("latency_s", "batch_size", "cached")
+"""Columns in which two equal runs may differ."""
+
+
+class _Scored(NamedTuple):
+    """One row of the score table."""
+
+    task: str
+    signature: str
+    score: Score
+
+
+_SCORE_COLUMNS: _Columns = {
+    "task": ("string", attrgetter("task")),
+    "signature": ("string", attrgetter("signature")),
+    "unit": ("string", attrgetter("score.unit")),
+    "sample_id": ("string", attrgetter("score.sample_id")),
+    "cluster": ("string", attrgetter("score.cluster")),
+    "value": ("double", attrgetter("score.value")),
+    "statistics": ("list<double>", attrgetter("score.statistics")),
+    "extracted": ("string", attrgetter("score.extracted")),
+    "reference": ("string", attrgetter("score.reference")),
+    "rule": ("string", attrgetter("score.rule")),
+    "detail": ("string", attrgetter("score.detail")),
+    "unscored_kind": ("string", lambda row: row.score.unscored and row.score.unscored.kind),
+    "unscored_message": ("string", lambda row: row.score.unscored and row.score.unscored.message),
+}
+
+
+def _schema(columns: _Columns) -> pa.Schema:
     import pyarrow as pa
 
     kinds = {
@@ -96,22 +125,26 @@ def _schema(columns: Mapping[str, str]) -> pa.Schema:
         _TEXTS: pa.list_(pa.string()),
         "list<double>": pa.list_(pa.float64()),
     }
-    fields = [pa.field(name, kinds[kind]) for name, kind in columns.items()]
+    fields = [pa.field(name, kinds[kind]) for name, (kind, _) in columns.items()]
     return pa.schema(fields, metadata={"harness_schema_version": str(SCHEMA_VERSION)})
 
 
-class _Table:
+RowT = TypeVar("RowT")
+
+
+class _Table(Generic[RowT]):
     """Rows streamed into one Parquet file, which appears under its name when the `with` block ends well."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, columns: _Columns) -> None:
         import pyarrow.parquet as pq
 
         self._path, self._schema = path, _schema(columns)
+        self._contents = [content for _, content in columns.values()]
         self._temporary = path.with_name(f".{path.name}.writing")
         with writing(path):
             self._file = self._temporary.open("wb")
             self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[RowT] = []
 
     def __enter__(self) -> Self:
         return self
@@ -127,9 +160,8 @@ class _Table:
             with suppress(OSError):
                 self._file.close()
 
-    def _add(self, *row: Any) -> None:
-        """Add a row, its values in the order of the columns."""
-        self._rows.append(row)
+    def _add(self, rows: Iterable[RowT]) -> None:
+        self._rows += rows
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -137,8 +169,8 @@ class _Table:
         import pyarrow as pa
 
         if self._rows:
-            columns = zip(self._schema, zip(*self._rows, strict=True), strict=True)
-            arrays = [_array(values, field.type) for field, values in columns]
+            columns = zip(self._schema, self._contents, strict=True)
+            arrays = [_array(list(map(content, self._rows)), field.type) for field, content in columns]
             with writing(self._path):
                 self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows = []
@@ -167,47 +199,18 @@ def _whole(value: Any) -> Any:
     return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-class SampleTable(_Table):
+class SampleTable(_Table[Answered]):
     """`samples.parquet` of a run: what was asked and answered."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / SAMPLES, _SAMPLE_COLUMNS)
 
-    def add(self, task: str, row: Answered) -> None:
-        """Write one sample of `task`."""
-        sample, response = row.sample, row.response
-        self._add(
-            task,
-            sample.sample_id,
-            sample.question,
-            sample.hint,
-            sample.choices,
-            sample.references,
-            sample.cluster,
-            sample.group,
-            _metadata(tuple(sample.metadata.items())),
-            [image.locator for image in sample.images],
-            [image.key for image in sample.images],
-            row.image_sha256,
-            *_told(sample.problem),
-            row.prompt,
-            response.fingerprint,
-            response.text,
-            *_told(response.failure),
-            response.latency_s,
-            response.batch_size,
-            response.prompt_tokens,
-            response.output_tokens,
-            response.choice_scores,
-            response.cached,
-            [audio.locator for audio in sample.audio],
-            [audio.key for audio in sample.audio],
-            row.audio_sha256,
-            _JSON.encode(response.steps) if response.steps else None,
-        )
+    def add(self, row: Answered) -> None:
+        """Write one sample, of the task that its response names."""
+        self._add([row])
 
 
-class ScoreTable(_Table):
+class ScoreTable(_Table[_Scored]):
     """`scores.parquet` of a run or a rescoring: how each unit was scored."""
 
     def __init__(self, folder: Path) -> None:
@@ -215,31 +218,7 @@ class ScoreTable(_Table):
 
     def add(self, task: str, signature: str, units: Sequence[Score]) -> None:
         """Write scores of one metric of `task`."""
-        for unit in units:
-            self._add(
-                task,
-                signature,
-                unit.unit,
-                unit.sample_id,
-                unit.cluster,
-                unit.value,
-                unit.statistics,
-                unit.extracted,
-                unit.reference,
-                unit.rule,
-                unit.detail,
-                *_told(unit.unscored),
-            )
-
-
-@lru_cache(1024)
-def _metadata(items: tuple[tuple[str, str], ...]) -> str:
-    """The metadata as JSON; many samples have the same."""
-    return _JSON.encode(dict(items))
-
-
-def _told(problem: Problem | None) -> tuple[str | None, str | None]:
-    return (None, None) if problem is None else (problem.kind, problem.message)
+        self._add([_Scored(task, signature, unit) for unit in units])
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
