@@ -10,10 +10,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from harness.errors import ModelError, ModelOutOfMemory
 from harness.models.base import Generation, Model, ModelInput
 from harness.records import Capabilities, GenerationSettings, ModelIdentity, ModelSettings, Problem
+
+
+class Activations:
+    """What a batch holds in memory while it is answered."""
+
+
+OF_BATCHES_THAT_DID_NOT_FIT: WeakSet[Activations] = WeakSet()
+HELD: list[int] = []
+"""How many batches that did not fit were still in memory, at each batch."""
 
 
 class Scripted(Model):
@@ -45,7 +55,10 @@ class Scripted(Model):
 
     def generate(self, prepared: Any, settings: GenerationSettings) -> list[Generation | Problem]:
         options = self.settings.options
+        HELD.append(len(OF_BATCHES_THAT_DID_NOT_FIT))
         if len(prepared) > options.get("fits", 1000):
+            activations = Activations()
+            OF_BATCHES_THAT_DID_NOT_FIT.add(activations)
             raise ModelOutOfMemory(f"{len(prepared)} requests")
         time.sleep(options.get("seconds", 0.0))
         answers: list[Generation | Problem] = []

@@ -210,17 +210,24 @@ class ModelWorker:
             if len(batch) == 1:
                 return [_failed(batch[0][0], Problem("out_of_memory", f"does not fit alone: {error}"))]
             self._size.ran_out(len(batch))
-            return self._in_halves(model, batch)
         except (
             Exception
         ) as error:  # the boundary to model code: a fault of one request must not take the others with it
-            if len(batch) > 1:
-                logger.debug("a batch of %d failed (%s); asking in halves", len(batch), error)
-                return self._in_halves(model, batch)
-            logger.warning(
-                "%s: sample %s: %s: %s", task.name, batch[0][0].sample.sample_id, type(error).__name__, error
-            )
-            return [_failed(batch[0][0], Problem("model_error", f"{type(error).__name__}: {error}"))]
+            if len(batch) == 1:
+                logger.warning(
+                    "%s: sample %s: %s: %s", task.name, batch[0][0].sample.sample_id, type(error).__name__, error
+                )
+                return [_failed(batch[0][0], Problem("model_error", f"{type(error).__name__}: {error}"))]
+            logger.debug("a batch of %d failed (%s); asking in halves", len(batch), error)
+        else:
+            return self._took(batch, answers, latency_s)
+        # Not inside `except`: as long as the error lives, its traceback holds the tensors of the failed batch.
+        half = len(batch) // 2
+        return self._asked(model, batch[:half]) + self._asked(model, batch[half:])
+
+    def _took(
+        self, batch: list[tuple[WorkItem, ModelInput]], answers: list[Generation | Problem], latency_s: float
+    ) -> list[Response]:
         self._size.took(len(batch), latency_s)
         self.asked += len(batch)
         self.busy_s += latency_s
@@ -230,10 +237,6 @@ class ModelWorker:
         return [
             _response(item, answer, latency_s, len(batch)) for (item, _), answer in zip(batch, answers, strict=True)
         ]
-
-    def _in_halves(self, model: Model, batch: list[tuple[WorkItem, ModelInput]]) -> list[Response]:
-        half = len(batch) // 2
-        return self._asked(model, batch[:half]) + self._asked(model, batch[half:])
 
     def peak_memory(self) -> tuple[int, str]:
         """Highest memory in bytes: of the device where the model knows it, else of this process."""

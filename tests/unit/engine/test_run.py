@@ -23,7 +23,7 @@ from harness.store.runs import Run, read_run
 from harness.store.tables import TIMING_COLUMNS
 from harness.tasks.schema import Subset
 from tests.conftest import make_chart_data
-from tests.scripted_model import Scripted
+from tests.scripted_model import HELD, Scripted
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -131,6 +131,15 @@ def test_out_of_memory_halves_the_batch_and_changes_no_answer(
     tight = run_suite(chart_suite, [card("n", fits=3)], data=chart_data, out=tmp_path / "b", batch_size=8).runs[0]
     columns = ["sample_id", "text", "failure_kind"]
     pd.testing.assert_frame_equal(roomy.samples()[columns], tight.samples()[columns])
+
+
+def test_what_a_batch_held_that_did_not_fit_is_gone_when_its_halves_are_asked(
+    chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
+) -> None:
+    HELD.clear()
+    run_suite(chart_suite, [card("m", fits=1)], data=chart_data, out=tmp_path / "out", batch_size=8)
+    assert len(HELD) > 8
+    assert set(HELD) == {0}
 
 
 def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
