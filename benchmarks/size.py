@@ -1,10 +1,11 @@
 """A million samples, ten thousand runs, ten million cached answers: memory, time, and how both grow.
 
-    python benchmarks/size.py [--samples 10000 100000 1000000] [--runs 10000] [--cached 10000000]
+    python benchmarks/size.py [--samples 10000 100000 1000000] [--turns 5] [--runs 10000] [--cached 10000000]
 
 Questions without pictures in the form of ScienceQA and a model that says "A": what is measured is the program. Each
 run is a process of its own; its memory is the highest resident memory. The first run of a size asks every question, the
-second takes every answer from the cache. `show` and `list runs` are whole processes too.
+second takes every answer from the cache. `show` and `list runs` are whole processes too. At last the second size and
+the smallest are taken from the cache again, in turns; the rate is that of the samples between the two.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from figures import Figure, add_option, write
 
@@ -69,6 +70,12 @@ def make_questions(folder: Path, count: int) -> None:
     (folder / "pid_splits.json").write_text(json.dumps({"test": [str(number) for number in range(count)]}))
 
 
+def command(folder: Path, size: int) -> tuple[object, ...]:
+    """The run over `size` questions; a second time it asks none."""
+    data, out = folder / f"data-{size}", folder / f"out-{size}"
+    return "run", "--suite", folder / "size.yaml", "--models", "always-a", "--data", data, "--out", out
+
+
 def sample_rows(folder: Path, sizes: list[int], figures: list[Figure]) -> Iterator[str]:
     """A line for each size and pass, growth against the smallest size beside it."""
     (folder / "size.yaml").write_text(SUITE)
@@ -76,10 +83,8 @@ def sample_rows(folder: Path, sizes: list[int], figures: list[Figure]) -> Iterat
     base = Cost(0, 0, 0)
     for size in sizes:
         make_questions(folder / f"data-{size}" / "scienceqa", size)
-        out = folder / f"out-{size}"
-        run = ("run", "--suite", folder / "size.yaml", "--models", "always-a", "--data", folder / f"data-{size}")
         for word in ("asked", "cached"):
-            now = cost(*run, "--out", out)
+            now = cost(*command(folder, size))
             if smallest is None:
                 smallest, base = now, now
             if size == sizes[0] and word == "cached":
@@ -90,15 +95,30 @@ def sample_rows(folder: Path, sizes: list[int], figures: list[Figure]) -> Iterat
             if extra:
                 what = f"{size:,} samples, {word}"
                 figures.append(Figure(f"{what}: memory above {sizes[0]:,} samples", grown, "MiB", at_most=300))
-                least = 20_000 if word == "cached" else None
-                rate_now = extra / (now.cpu_s - base.cpu_s)
-                figures.append(Figure(f"{what}: samples a CPU second", rate_now, "/s", at_least=least))
+                figures.append(Figure(f"{what}: samples a CPU second", extra / (now.cpu_s - base.cpu_s), "/s"))
             peak = now.peak_bytes / MIB
             yield f"{size:9,} {word:7} {now.wall_s:8.1f} {now.cpu_s:8.1f} {rate} {peak:9.0f} {grown:+8.0f}"
-        shown = cost("show", out)
+        shown = cost("show", folder / f"out-{size}")
         figures.append(Figure(f"{size:,} samples: show", shown.wall_s, "s"))
         yield f"{size:9,} {'show':7} {shown.wall_s:8.1f} {shown.cpu_s:8.1f} {'':10} {shown.peak_bytes / MIB:9.0f}"
-        shutil.rmtree(folder / f"data-{size}")
+
+
+def rerun_rows(folder: Path, small: int, large: int, turns: int, figures: list[Figure]) -> Iterator[str]:
+    """Both sizes from the cache in turns: the rate of the samples between them, and that of the whole process."""
+    rates, whole = [], []
+    for turn in range(turns):
+        order = (small, large) if turn % 2 == 0 else (large, small)
+        costs = {size: cost(*command(folder, size)) for size in order}
+        rates.append((large - small) / (costs[large].cpu_s - costs[small].cpu_s))
+        whole.append(large / costs[large].wall_s)
+    least = 20_000
+    figures.append(
+        Figure(f"{large:,} cached answers, rerun: samples a CPU second", median(rates), "/s", at_least=least)
+    )
+    figures.append(Figure(f"{large:,} cached answers, rerun: samples a second of the process", median(whole), "/s"))
+    for what, values in (("CPU second above " + f"{small:,}", rates), ("second, whole process", whole)):
+        spread = f"{min(values):,.0f} to {max(values):,.0f}"
+        yield f"{large:9,} cached again: {median(values):8,.0f} samples a {what} ({spread}, {turns} turns)"
 
 
 def run_rows(folder: Path, count: int, figures: list[Figure]) -> Iterator[str]:
@@ -166,6 +186,7 @@ def cache_rows(folder: Path, count: int, figures: list[Figure]) -> Iterator[str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--turns", type=int, default=5, help="cached reruns of the first two sizes")
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--cached", type=int, default=10_000_000)
     parser.add_argument("--folder", type=Path, help="where files go; removed at the end")
@@ -180,6 +201,9 @@ def main() -> None:
             print("  samples         wall s    CPU s  samples/s  peak MiB    grown")
         for row in sample_rows(folder, arguments.samples, figures):
             print(row, flush=True)
+        if len(arguments.samples) > 1:
+            for row in rerun_rows(folder, *arguments.samples[:2], arguments.turns, figures):
+                print(row, flush=True)
         for row in run_rows(folder, arguments.runs, figures) if arguments.runs else ():
             print(row, flush=True)
         for row in cache_rows(folder, arguments.cached, figures) if arguments.cached else ():

@@ -36,7 +36,7 @@ QUICK: dict[str, list[str]] = {
     "beside_lmms_eval": ["--charts", "2", "--turns", "1", "--null-turns", "1"],
     "caption_metrics": ["--images", "40", "--turns", "1"],
     "ray_actors": ["--images", "120", "--turns", "1"],
-    "size": ["--samples", "200", "400", "--runs", "20", "--cached", "20000"],
+    "size": ["--samples", "200", "400", "--turns", "1", "--runs", "20", "--cached", "20000"],
     "fuzz": ["--seconds", "1", "--targets", "card"],
 }
 KILLS = "kills"
