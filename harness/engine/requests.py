@@ -99,16 +99,16 @@ class RequestMaker:
         prompt = render(sample, prompt=task.prompt_text, template=task.template, images=shown, name=task.prompt_name)
         cluster = sample.cluster or sample.sample_id
         request = Request(
-            fingerprint=self._fingerprint(sample, cluster, prompt, hashes, sounds),
-            task=task.name,
-            sample_id=sample.sample_id,
-            prompt=prompt,
-            images=hashes,
-            choices=sample.choices,
-            cluster=cluster,
-            generation=task.generation,
-            answer_by=task.answer_by,
-            audio=sounds,
+            self._fingerprint(sample, cluster, prompt, hashes, sounds),
+            task.name,
+            sample.sample_id,
+            prompt,
+            hashes,
+            sample.choices,
+            cluster,
+            task.generation,
+            task.answer_by,
+            sounds,
         )
         return WorkItem(sample, request, images, problem, audio)
 

@@ -79,14 +79,5 @@ def mean_score(
 ) -> Score:
     """The score of one sample whose metric is a mean."""
     sample, value = case.sample, float(value)
-    return Score(
-        unit=sample.sample_id,
-        sample_id=sample.sample_id,
-        cluster=sample.cluster or sample.sample_id,
-        value=value,
-        statistics=(value, 1.0),
-        extracted=extracted,
-        reference=reference,
-        rule=rule,
-        detail=detail,
-    )
+    name = sample.sample_id
+    return Score(name, name, sample.cluster or name, value, (value, 1.0), extracted, reference, rule, detail)

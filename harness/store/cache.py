@@ -149,15 +149,16 @@ class ResponseCache:
 def _response(request: Request, row: tuple[Any, ...], steps: tuple[Any, ...] | None) -> Response:
     _, text, latency_s, batch_size, prompt_tokens, output_tokens, scores = row
     return Response(
-        fingerprint=request.fingerprint,
-        task=request.task,
-        sample_id=request.sample_id,
-        text=text,
-        latency_s=latency_s,
-        batch_size=batch_size,
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
-        choice_scores=() if scores == "[]" else tuple(json.loads(scores)),
-        cached=True,
-        steps=tuple((name, step) for name, step in json.loads(steps[1])) if steps else (),
+        request.fingerprint,
+        request.task,
+        request.sample_id,
+        text,
+        None,
+        latency_s,
+        batch_size,
+        prompt_tokens,
+        output_tokens,
+        () if scores == "[]" else tuple(json.loads(scores)),
+        True,
+        tuple((name, step) for name, step in json.loads(steps[1])) if steps else (),
     )

@@ -29,9 +29,9 @@ _Columns = Mapping[str, tuple[str, Callable[[Any], Any]]]
 
 
 @lru_cache(1024)
-def _metadata(items: tuple[tuple[str, str], ...]) -> str:
+def _metadata(names: tuple[str, ...], values: tuple[str, ...]) -> str:
     """The metadata as JSON; many samples have the same."""
-    return _JSON.encode(dict(items))
+    return _JSON.encode(dict(zip(names, values, strict=True)))
 
 
 def _keys(refs: tuple[ImageRef, ...]) -> list[str]:
@@ -63,7 +63,7 @@ _SAMPLE_COLUMNS: _Columns = {
     "references": (_TEXTS, attrgetter("sample.references")),
     "cluster": ("string", attrgetter("sample.cluster")),
     "group": ("string", attrgetter("sample.group")),
-    "metadata": ("string", lambda row: _metadata(tuple(row.sample.metadata.items()))),
+    "metadata": ("string", lambda row: _metadata(tuple(row.sample.metadata), tuple(row.sample.metadata.values()))),
     "image_locators": (_TEXTS, lambda row: row.sample.images and _locators(row.sample.images)),
     "image_keys": (_TEXTS, lambda row: row.sample.images and _keys(row.sample.images)),
     "image_sha256": (_TEXTS, attrgetter("image_sha256")),
@@ -143,7 +143,8 @@ class _Table(Generic[RowT]):
         self._temporary = path.with_name(f".{path.name}.writing")
         with writing(path):
             self._file = self._temporary.open("wb")
-            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+            # Without dictionaries the files are smaller, and written in less time.
+            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd", use_dictionary=False)
         self._rows: list[RowT] = []
 
     def __enter__(self) -> Self:
