@@ -85,6 +85,15 @@ def watched(report: Path, chromium: Browser) -> Iterator[Watched]:
     assert held.errors == []
 
 
+def test_tables_of_many_models_fit_a_printed_page(chromium: Browser) -> None:
+    page = chromium.new_page(viewport={"width": 1039, "height": 735})  # A4 on its side less the margins, at 96 dpi
+    page.goto((Path(__file__).parents[2] / "reports" / "example" / "index.html").as_uri())
+    page.emulate_media(media="print")
+    boxes = "query => [...document.querySelectorAll(query)].map(e => e.getBoundingClientRect())"
+    assert max(box["right"] for box in page.evaluate(boxes, "table")) <= 1039
+    assert min(box["width"] for box in page.evaluate(boxes, ".wide:not(details .wide) tbody th")) >= 75, "whole words"
+
+
 def test_overview_opens_with_all_figures_drawn(watched: Watched) -> None:
     page = watched.open("index.html")
     page.wait_for_function("[...document.images].every(image => image.complete)")
