@@ -17,11 +17,14 @@ _OF_TEMPLATE = ("text", "images")
 @cache
 def _writer(template: str, names: tuple[str, ...]) -> Callable[..., str]:
     """The template as a function of the values of `names`, which takes less than half the time of `Template.render`."""
-    from jinja2 import StrictUndefined, Template, nodes
+    from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    body = environment.parse(template).body
+    parsed = environment.parse(template)
+    if any(parsed.find(kind) for kind in (nodes.Block, nodes.Extends)):
+        raise TemplateSyntaxError("a prompt stands alone: no {% block %} and no {% extends %}", 1)
+    body = parsed.body
     macro = nodes.Macro("written", [nodes.Name(name, "param") for name in names], [], body)
     code = environment.compile(nodes.Template([macro], lineno=1))
     written: Callable[..., str] = vars(Template.from_code(environment, code, environment.globals).module)["written"]

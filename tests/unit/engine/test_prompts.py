@@ -49,6 +49,12 @@ def test_a_bad_template_is_a_named_error(template: str) -> None:
         render(CHOICE, prompt="words", template=template, images=1, name="mine")
 
 
+@pytest.mark.parametrize("template", ["{% block b %}{{ text }}{% endblock %}", "{% extends 'x' %}"])
+def test_a_template_that_inherits_is_refused_in_words(template: str) -> None:
+    with pytest.raises(SuiteError, match="prompt mine: a prompt stands alone"):
+        render(CHOICE, prompt="words", template=template, images=1, name="mine")
+
+
 def test_what_a_template_may_do_besides_putting_in_values() -> None:
     prompt = (
         "{% for number in range(2) %}{{ number }}{% endfor %} {% set few = choices[:1] %}{% for letter, text in few %}"
