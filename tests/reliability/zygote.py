@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas  # noqa: F401  # imported before the fork, so that the instants fall on work and not on imports
 import pyarrow.parquet  # noqa: F401
+import scipy.special  # noqa: F401
 
 from harness.cli.main import main as command
 
