@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.records import Problem, Response
 
 logger = logging.getLogger(__name__)
 GROUP = 16
-"""Least requests of a group, until a worker asks for larger batches."""
+"""Least requests of a group, where no batch size is given."""
 LOSSES = 2
 """Workers lost over a group before its requests are asked one by one, and over a request before it is given up."""
 
@@ -30,10 +30,6 @@ class Totals:
     busy_s: float = 0.0
     load_s: float | None = None
     memory: tuple[int, str] = (0, "process")
-    next_batch: int = 0
-    """The size that the worker will try next."""
-    settled: int | None = None
-    """The size that it has found."""
 
 
 class Answerer:
@@ -62,8 +58,7 @@ class Answerer:
         self._start(position)
         given = [response for some in self._worker.answer([items], lambda: False) for response in some]
         worker = self._worker
-        sizes = worker.next_batch, worker.batch_size
-        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory(), *sizes)
+        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory())
 
 
 @dataclass(slots=True)
@@ -74,18 +69,17 @@ class Group:
     losses: int = 0
 
 
-def group_size(options: RunOptions, workers: Iterable[Totals]) -> int:
-    """Least requests of a group: a batch of the size that is given, was found before, or is tried next."""
-    known = options.batch_size or options.first_batch or GROUP
-    return max(known, *(totals.next_batch for totals in workers), 0)
+def group_size(options: RunOptions) -> int:
+    """Least requests of a group: a batch, where its size is given or was found before."""
+    return options.batch_size or options.first_batch or GROUP
 
 
-def groups(work: Iterable[Sequence[WorkItem]], size: Callable[[], int]) -> Iterator[Group]:
-    """Windows cut where the image changes, into at least `size()` requests; an empty group for an empty window."""
+def groups(work: Iterable[Sequence[WorkItem]], size: int) -> Iterator[Group]:
+    """Windows cut where the image changes; an empty group for a window without items."""
     for window in work:
         group = Group([])
         for item in in_order_of_cost(window):
-            if len(group.items) >= size() and item.request.images != group.items[-1].request.images:
+            if len(group.items) >= size and item.request.images != group.items[-1].request.images:
                 yield _sharing_bytes(group)
                 group = Group([])
             group.items.append(item)

@@ -91,7 +91,7 @@ class RayExecutor:
 
     @property
     def batch_size(self) -> None:
-        """Not kept: it holds for the actors' machines, which need not be this one."""
+        """Not kept: a batch is no larger than a group here."""
 
     @property
     def load_s(self) -> float | None:
@@ -104,7 +104,7 @@ class RayExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses as groups come back. Work is taken as actors are free; see `Executor.answer`."""
-        source = groups(work, lambda: group_size(self._options, self._totals))
+        source = groups(work, group_size(self._options))
         again: deque[Group] = deque()
         under_way: dict[Any, tuple[Post, Group]] = {}
         pause = False  # a window without items: what came before it is answered first

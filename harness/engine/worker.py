@@ -81,11 +81,6 @@ class ModelWorker:
         """The size that was found; `None` while it is sought."""
         return self._size.settled
 
-    @property
-    def next_batch(self) -> int:
-        """The size that the next batch will have, where there are enough requests."""
-        return self._size.now
-
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
         """From here on the items are of `task`; its examples are read once if the model is asked anything."""
         reads = reads_examples(self._plan, task)

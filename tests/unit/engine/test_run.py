@@ -24,7 +24,6 @@ from harness.store.tables import TIMING_COLUMNS
 from harness.tasks.schema import Subset
 from tests.conftest import make_chart_data
 from tests.scripted_model import HELD, Scripted
-from tests.unit.datasets import builders
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -158,23 +157,6 @@ def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
     assert "does not fit" not in caplog.text
     with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
         assert kept.batch_size(on_this_machine(again.record.identity)) == 2
-
-
-@pytest.mark.parametrize("executor", ["local", "process"])
-def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
-    executor: str, card: Card, tmp_path: Path
-) -> None:
-    builders.scienceqa(
-        tmp_path / "data" / "scienceqa",
-        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(1500)},
-    )
-    suite = tmp_path / "school.yaml"
-    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
-    out = tmp_path / "out"
-    run = run_suite(suite, [card("m", seconds=0.02)], data=tmp_path / "data", out=out, executor=executor).runs[0]
-    assert run.samples()["batch_size"].max() == 256
-    with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
-        assert kept.batch_size(on_this_machine(run.record.identity)) == 256
 
 
 def test_a_request_that_does_not_fit_alone_is_unscored(
