@@ -21,7 +21,7 @@ from harness.store.runs import OpenRun
 from harness.store.tables import Answered
 
 WINDOW = 64
-"""Samples read ahead of the model: enough to group by image, few enough to hold."""
+"""Least samples read ahead of the model: enough to group by image, few enough to hold; more for larger batches."""
 INTERRUPTED = Problem("interrupted", "the run was stopped before this sample was asked; the same command asks it")
 
 
@@ -43,7 +43,7 @@ class TaskAnswers:
         options.progress.task(task.name, opened.count())
         reads = reads_examples(plan, task)
         self._maker = RequestMaker(plan, task, opened.dataset, examples_checksum(opened, task) if reads else "")
-        self._windows = windows(opened.samples(), self._maker, WINDOW)
+        self._windows = windows(opened.samples(), self._maker, lambda: max(WINDOW, executor.next_batch))
         self._journal = run.journalled(task.name)
         self._under_way = UnderWay()
         self._waiting: deque[WorkItem] = deque()

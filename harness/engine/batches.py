@@ -10,7 +10,7 @@ from harness.engine.requests import WorkItem
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_START, _LARGEST, _GAIN = 4, 256, 1.1
+_START, _LARGEST, _GAIN, _TRIES = 4, 256, 1.1, 3
 _STEM_WORDS, _MOST_STEMS = 2, 10_000
 _CALM = 16
 """Full batches after which a size that did not fit is tried again; twice as many after each failure."""
@@ -22,6 +22,8 @@ class BatchSize:
     def __init__(self, size: int | None, start: int | None = None) -> None:
         """`None` finds the size: from 4 it doubles as long as samples per second rise by a tenth, up to 256.
 
+        Of three batches the fastest says whether they rise: others were slowed down by what else the machine did.
+
         Args:
             size: of every batch.
             start: what `None` came to before; it is kept, and nothing is sought.
@@ -29,7 +31,8 @@ class BatchSize:
         self._sought = size is None
         self._grows = self._sought and start is None
         self.now = size or start or _START
-        self._best = (0.0, self.now)
+        self._before = self._here = 0.0
+        self._tries = 0
         self._too_large: int | None = None
         self._calm = self._failures = 0
 
@@ -39,8 +42,8 @@ class BatchSize:
         return self.now if self._sought and not self._grows else None
 
     def took(self, samples: int, seconds: float) -> None:
-        """Learn from a full batch."""
-        if samples < self.now or seconds <= 0:
+        """Learn from a batch that is more than half full: it may have been cut where the image changes."""
+        if 2 * samples <= self.now or seconds <= 0:
             return
         if self._grows:
             self._compare(samples / seconds)
@@ -51,13 +54,15 @@ class BatchSize:
                 self._too_large = None if self.now == self._too_large else self._too_large
 
     def _compare(self, rate: float) -> None:
-        best, size = self._best
-        if rate > best:
-            self._best = (rate, self.now)
-        if rate < best * _GAIN or self.now >= _LARGEST:
-            self._grows, self.now = False, self.now if rate > best else size
-            return
-        self.now = min(self.now * 2, _LARGEST)
+        self._here, self._tries = max(self._here, rate), self._tries + 1
+        pays = self._here >= self._before * _GAIN
+        if pays and self.now < _LARGEST:
+            self._before, self._here, self._tries = self._here, 0.0, 0
+            self.now *= 2
+        elif pays or self._tries >= _TRIES:
+            self._grows = False
+            if self._here <= self._before:
+                self.now //= 2
 
     def ran_out(self, samples: int) -> None:
         """A batch of `samples` did not fit."""
@@ -114,14 +119,36 @@ def in_order_of_cost(items: Sequence[WorkItem], steps: Callable[[WorkItem], int]
     )
 
 
-def batches(items: Sequence[T], size: Callable[[], int], bucket: Callable[[T], int] | None) -> Iterator[list[T]]:
-    """`items` in lists of at most `size()` (asked anew each time), each from one bucket, in order within it."""
+def shown(item: WorkItem) -> object:
+    """What has to be equal for two requests to share their images; without images they share nothing."""
+    return item.request.images or item.sample.sample_id
+
+
+def batches(
+    items: Sequence[T],
+    size: Callable[[], int],
+    bucket: Callable[[T], int] | None,
+    image: Callable[[T], object] | None = None,
+) -> Iterator[list[T]]:
+    """`items` in lists of at most `size()` (asked anew each time), each from one bucket, in order within it.
+
+    A list ends where `image` changes, as long as it stays more than half full: no image is then read for two lists.
+    """
     buckets: dict[int, list[T]] = {}
     for item in items:
         buckets.setdefault(bucket(item) if bucket else 0, []).append(item)
     for content in buckets.values():
         start = 0
         while start < len(content):
-            stop = start + max(1, size())
+            most = max(1, size())
+            stop = start + most
+            if image is not None and stop < len(content):
+                stop = _image_change(content, start + most // 2 + 1, stop, image)
             yield content[start:stop]
             start = stop
+
+
+def _image_change(content: Sequence[T], least: int, most: int, image: Callable[[T], object]) -> int:
+    """The last place in least..most where the image is another than before it; `most` where there is none."""
+    changes = (place for place in range(most, least - 1, -1) if image(content[place]) != image(content[place - 1]))
+    return next(changes, most)

@@ -33,6 +33,10 @@ class Executor(Protocol):
     def batch_size(self) -> int | None:
         """The size that was found for batches; `None` while it is sought, and where it is not kept."""
 
+    @property
+    def next_batch(self) -> int:
+        """The most requests that go together next, where there are as many."""
+
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         """Nothing is loaded before the first request."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
-from harness.engine.batches import in_order_of_cost
+from harness.engine.batches import in_order_of_cost, shown
 from harness.engine.options import RunOptions
 from harness.engine.plan import ModelPlan
 from harness.engine.requests import WorkItem
@@ -17,7 +18,7 @@ from harness.records import Problem, Response
 
 logger = logging.getLogger(__name__)
 GROUP = 16
-"""Least requests of a group, where no batch size is given."""
+"""Requests of a group, until a worker tries larger batches."""
 LOSSES = 2
 """Workers lost over a group before its requests are asked one by one, and over a request before it is given up."""
 
@@ -30,6 +31,10 @@ class Totals:
     busy_s: float = 0.0
     load_s: float | None = None
     memory: tuple[int, str] = (0, "process")
+    next_batch: int = 0
+    """The size that the worker tries next."""
+    settled: int | None = None
+    """The size that it has found."""
 
 
 class Answerer:
@@ -58,7 +63,8 @@ class Answerer:
         self._start(position)
         given = [response for some in self._worker.answer([items], lambda: False) for response in some]
         worker = self._worker
-        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory())
+        sizes = worker.next_batch, worker.batch_size
+        return given, Totals(worker.asked, worker.busy_s, worker.load_s, worker.peak_memory(), *sizes)
 
 
 @dataclass(slots=True)
@@ -69,20 +75,23 @@ class Group:
     losses: int = 0
 
 
-def group_size(options: RunOptions) -> int:
-    """Least requests of a group: a batch, where its size is given or was found before."""
-    return options.batch_size or options.first_batch or GROUP
+def group_size(options: RunOptions, workers: Iterable[Totals]) -> int:
+    """Requests of a group: a batch of the size that is given, or else was found before or is tried next."""
+    if options.batch_size is not None:
+        return options.batch_size
+    return max(options.first_batch or GROUP, *(totals.next_batch for totals in workers), 0)
 
 
-def groups(work: Iterable[Sequence[WorkItem]], size: int) -> Iterator[Group]:
-    """Windows cut where the image changes; an empty group for a window without items."""
+def groups(work: Iterable[Sequence[WorkItem]], size: Callable[[], int]) -> Iterator[Group]:
+    """Windows cut where the image changes, into `size()` requests or fewer, but all of an image; empty ones stay."""
     for window in work:
         group = Group([])
-        for item in in_order_of_cost(window):
-            if len(group.items) >= size and item.request.images != group.items[-1].request.images:
+        for _, together in groupby(in_order_of_cost(window), shown):
+            items = list(together)
+            if group.items and len(group.items) + len(items) > size():
                 yield _sharing_bytes(group)
                 group = Group([])
-            group.items.append(item)
+            group.items += items
         yield _sharing_bytes(group)
 
 

@@ -149,8 +149,14 @@ class IsolatedExecutor:
         return sum(totals.busy_s for totals in (*self._left, self._now))
 
     @property
-    def batch_size(self) -> None:
-        """Not kept: a batch is no larger than a group here."""
+    def batch_size(self) -> int | None:
+        """The size that the process has found; `None` while it is sought."""
+        return self._now.settled
+
+    @property
+    def next_batch(self) -> int:
+        """The requests of the next group."""
+        return group_size(self._options, (self._now,))
 
     @property
     def load_s(self) -> float | None:
@@ -164,7 +170,7 @@ class IsolatedExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses group by group; see `Executor.answer`."""
-        source = groups(work, group_size(self._options))
+        source = groups(work, lambda: self.next_batch)
         again: deque[Group] = deque()
         while group := again.popleft() if again else next(source, None):
             yield self._answered(group, again) if group.items else []

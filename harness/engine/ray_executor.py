@@ -91,7 +91,12 @@ class RayExecutor:
 
     @property
     def batch_size(self) -> None:
-        """Not kept: a batch is no larger than a group here."""
+        """Not kept: it holds for the actors' machines, which need not be this one."""
+
+    @property
+    def next_batch(self) -> int:
+        """The requests of the next group."""
+        return group_size(self._options, self._totals)
 
     @property
     def load_s(self) -> float | None:
@@ -104,7 +109,7 @@ class RayExecutor:
 
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """Responses as groups come back. Work is taken as actors are free; see `Executor.answer`."""
-        source = groups(work, group_size(self._options))
+        source = groups(work, lambda: self.next_batch)
         again: deque[Group] = deque()
         under_way: dict[Any, tuple[Post, Group]] = {}
         pause = False  # a window without items: what came before it is answered first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -144,12 +144,12 @@ class RequestMaker:
         return None
 
 
-def windows(samples: Iterable[Sample], maker: RequestMaker, size: int) -> Iterator[list[WorkItem]]:
-    """Work in windows of `size` samples: enough to sort and group, few enough to hold."""
+def windows(samples: Iterable[Sample], maker: RequestMaker, size: Callable[[], int]) -> Iterator[list[WorkItem]]:
+    """Work in windows of `size()` samples (asked anew each time): enough to sort and group, few enough to hold."""
     window: list[WorkItem] = []
     for sample in samples:
         window.append(maker.make(sample))
-        if len(window) >= size:
+        if len(window) >= size():
             yield window
             window = []
     if window:

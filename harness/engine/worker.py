@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.datasets.audio import decode_audio
 from harness.datasets.base import ImageError
 from harness.datasets.images import decode
-from harness.engine.batches import BatchSize, OutputLengths, batches, in_order_of_cost
+from harness.engine.batches import BatchSize, OutputLengths, batches, in_order_of_cost, shown
 from harness.engine.efficiency import process_peak_bytes
 from harness.engine.examples import examples, reads_examples
 from harness.engine.images import stepped
@@ -81,6 +81,11 @@ class ModelWorker:
         """The size that was found; `None` while it is sought."""
         return self._size.settled
 
+    @property
+    def next_batch(self) -> int:
+        """The size of the next batch."""
+        return self._size.now
+
     def start_task(self, opened: OpenTask, task: TaskPlan) -> None:
         """From here on the items are of `task`; its examples are read once if the model is asked anything."""
         reads = reads_examples(self._plan, task)
@@ -142,13 +147,13 @@ class ModelWorker:
             self.ready()
             if self._plan.capabilities.batching != "bucketed":
                 unread: list[_Pair] = [(item, None) for item in waiting]
-                yield from batches(unread, lambda: self._size.now, None)
+                yield from batches(unread, lambda: self._size.now, None, _shown)
                 continue
             decoded = self._decoded([(item, None) for item in waiting])
             if unreadable := [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]:
                 yield _Refused(unreadable)
             inputs = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
-            for batch in batches(inputs, lambda: self._size.now, self._bucket):
+            for batch in batches(inputs, lambda: self._size.now, self._bucket, _shown):
                 yield list(batch)
 
     def _bucket(self, pair: tuple[WorkItem, ModelInput]) -> int:
@@ -263,6 +268,10 @@ def _answers(
     if len(answers) != len(inputs):
         raise ValueError(f"{len(answers)} answers to {len(inputs)} requests")
     return answers
+
+
+def _shown(pair: _Pair) -> object:
+    return shown(pair[0])
 
 
 def _failed(item: WorkItem, problem: Problem | None) -> Response:

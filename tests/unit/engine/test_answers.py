@@ -23,7 +23,7 @@ WINDOW = 8
 class Backwards:
     """An executor that answers the last request of each window first, and never holds more than one window."""
 
-    asked, load_s, busy_s, batch_size = 0, None, 0.0, None
+    asked, load_s, busy_s, batch_size, next_batch = 0, None, 0.0, None, 1
 
     def __init__(self, plan: ModelPlan, options: RunOptions) -> None:
         pass

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engine.batches import BatchSize, OutputLengths, batches, in_order_of_cost
+from harness.engine.groups import groups
 from harness.engine.requests import WorkItem
 from harness.records import Request, Sample
 
@@ -71,7 +72,9 @@ def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
     size.took(8, 4.0)
     assert size.now == 16
     assert size.settled is None
-    size.took(16, 8.0)
+    for _ in range(3):
+        assert (size.now, size.settled) == (16, None), "one slow batch may be the machine's fault"
+        size.took(16, 8.0)
     assert size.now == size.settled == 8, "sixteen are no faster than eight"
     size.took(8, 0.1)
     assert size.now == 8
@@ -80,8 +83,24 @@ def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
 def test_a_small_gain_is_taken_and_ends_the_search() -> None:
     size = BatchSize(None)
     size.took(4, 4.0)
-    size.took(8, 7.5)
+    for seconds in (9.0, 7.5, 8.5):
+        size.took(8, seconds)
     assert size.now == size.settled == 8
+
+
+def test_a_batch_that_was_slowed_down_does_not_end_the_search() -> None:
+    size = BatchSize(None)
+    size.took(4, 4.0)
+    size.took(8, 20.0)
+    size.took(8, 5.0)
+    assert (size.now, size.settled) == (16, None)
+
+
+def test_the_search_ends_at_the_largest_size() -> None:
+    size = BatchSize(None)
+    for _ in range(7):
+        size.took(size.now, 1.0)
+    assert size.now == size.settled == 256
 
 
 def test_a_size_that_was_found_before_is_not_sought_again() -> None:
@@ -99,6 +118,50 @@ def test_a_partial_batch_teaches_nothing() -> None:
     size = BatchSize(None)
     size.took(2, 0.001)
     assert size.now == 4
+
+
+def test_a_batch_that_was_cut_at_an_image_teaches() -> None:
+    size = BatchSize(None)
+    size.took(3, 3.0)
+    assert size.now == 8
+
+
+def test_a_batch_ends_where_the_image_changes() -> None:
+    shown, parts = "aaabbbcccdddeee", ("aaa", "bbb", "ccc", "ddd", "eee")
+    assert ["".join(b) for b in batches(shown, lambda: 5, None, lambda image: image)] == list(parts)
+    assert ["".join(b) for b in batches(shown, lambda: 8, None, lambda image: image)] == ["aaabbb", "cccddd", "eee"]
+    assert ["".join(b) for b in batches("aaaaaabbb", lambda: 4, None, lambda image: image)] == ["aaaa", "aabb", "b"], (
+        "a list stays more than half full"
+    )
+    assert ["".join(b) for b in batches("abbbbb", lambda: 4, None, lambda image: image)] == ["abbb", "bb"], (
+        "no list of one where four may go"
+    )
+
+
+@given(st.lists(st.sampled_from("abc")), st.integers(1, 8))
+def test_lists_cut_at_images_are_more_than_half_full_and_none_is_lost(images: list[str], size: int) -> None:
+    made = list(batches(images, lambda: size, None, lambda image: image))
+    assert [image for batch in made for image in batch] == images
+    assert all(size < 2 * len(batch) <= 2 * size for batch in made[:-1])
+
+
+def group_items(images: str, size: int) -> list[list[str]]:
+    work = [[item(str(number), image, 5) for number, image in enumerate(images)]]
+    return [[i.request.images[0] for i in group.items] for group in groups(work, lambda: size)]
+
+
+def test_a_group_has_all_questions_of_its_images() -> None:
+    assert group_items("abcabcabc", 8) == [list("aaabbb"), list("ccc")]
+    assert group_items("abcabcabc", 1) == [list("aaa"), list("bbb"), list("ccc")]
+
+
+def test_requests_without_images_are_cut_at_the_size_of_a_group() -> None:
+    work = [[WorkItem(Sample(str(n)), Request("", "t", str(n), "w", ()), ()) for n in range(10)]]
+    assert [len(group.items) for group in groups(work, lambda: 4)] == [4, 4, 2]
+
+
+def test_an_empty_window_is_an_empty_group() -> None:
+    assert [group.items for group in groups([[]], lambda: 4)] == [[]]
 
 
 def full_batches(size: BatchSize, count: int) -> None:

@@ -24,6 +24,7 @@ from harness.store.tables import TIMING_COLUMNS
 from harness.tasks.schema import Subset
 from tests.conftest import make_chart_data
 from tests.scripted_model import HELD, Scripted
+from tests.unit.datasets import builders
 
 Card = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -159,6 +160,34 @@ def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
         assert kept.batch_size(on_this_machine(again.record.identity)) == 2
 
 
+@pytest.mark.parametrize("executor", ["local", "process"])
+def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
+    executor: str, card: Card, tmp_path: Path
+) -> None:
+    builders.scienceqa(
+        tmp_path / "data" / "scienceqa",
+        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(1500)},
+    )
+    suite = tmp_path / "school.yaml"
+    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    out = tmp_path / "out"
+    run = run_suite(suite, [card("m", seconds=0.02)], data=tmp_path / "data", out=out, executor=executor).runs[0]
+    assert run.samples()["batch_size"].max() == 256
+    with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
+        assert kept.batch_size(on_this_machine(run.record.identity)) == 256
+
+
+def test_a_size_beyond_the_window_is_filled(card: Card, tmp_path: Path) -> None:
+    builders.scienceqa(
+        tmp_path / "data" / "scienceqa",
+        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(300)},
+    )
+    suite = tmp_path / "school.yaml"
+    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    run = run_suite(suite, [card("m")], data=tmp_path / "data", out=tmp_path / "out", batch_size=100).runs[0]
+    assert set(run.samples()["batch_size"]) == {100}
+
+
 def test_a_request_that_does_not_fit_alone_is_unscored(
     chart_suite: Path, chart_data: Path, card: Card, tmp_path: Path
 ) -> None:
@@ -186,7 +215,7 @@ def test_a_stopped_run_is_sealed_and_the_same_command_asks_only_the_rest(
         chart_suite, [path], data=chart_data, out=out, batch_size=3, stop=lambda: sum(asked(log).values()) >= 3
     )
     assert outcome.interrupted
-    assert outcome.runs[0].record.tasks[0].unscored == {"interrupted": 7, "missing_image": 2}
+    assert outcome.runs[0].record.tasks[0].unscored == {"interrupted": 6, "missing_image": 2}
     assert outcome.runs[0].record.tasks[0].n_samples == 12
     again = run_suite(chart_suite, [path], data=chart_data, out=out)
     assert again.runs[0].record.tasks[0].n_answered == 8
