@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -115,8 +115,8 @@ class ModelWorker:
     def answer(self, work: Iterable[Sequence[WorkItem]], stop: Callable[[], bool]) -> Iterator[list[Response]]:
         """The responses of all items, a batch at a time; while one is generated the next is prepared in a thread.
 
-        Grouping and sorting stay within a window. The next window is taken before the last batch of the one before it
-        is generated. See `Executor.answer`.
+        Sorting stays within a window; what fills less than half a batch at its end goes with the next one. The next
+        window is taken before the last batch of the one before it is generated. See `Executor.answer`.
         """
         for responses in self._batches(work):
             yield responses
@@ -137,7 +137,11 @@ class ModelWorker:
 
     def _groups(self, work: Iterable[Sequence[WorkItem]]) -> Iterator[_Refused | list[_Pair]]:
         """What goes together; an item that cannot be asked is refused at once, before the model is loaded."""
+        left: list[_Pair] = []
         for items in work:
+            if left and not items:
+                yield left
+                left = []
             refused = [_failed(item, item.problem) for item in items if item.problem]
             waiting = in_order_of_cost([item for item in items if not item.problem], self._lengths.steps)
             if refused or not waiting:
@@ -146,8 +150,7 @@ class ModelWorker:
                 continue
             self.ready()
             if self._plan.capabilities.batching != "bucketed":
-                unread: list[_Pair] = [(item, None) for item in waiting]
-                yield from batches(unread, lambda: self._size.now, None, _shown)
+                left = yield from self._more_than_half([*left, *((item, None) for item in waiting)])
                 continue
             decoded = self._decoded([(item, None) for item in waiting])
             if unreadable := [_failed(item, given) for item, given in decoded if isinstance(given, Problem)]:
@@ -155,6 +158,18 @@ class ModelWorker:
             inputs = [(item, given) for item, given in decoded if isinstance(given, ModelInput)]
             for batch in batches(inputs, lambda: self._size.now, self._bucket, _shown):
                 yield list(batch)
+        if left:
+            yield left
+
+    def _more_than_half(self, pairs: list[_Pair]) -> Generator[list[_Pair], None, list[_Pair]]:
+        """Batches; a last one that is half empty is returned instead, to go first with what comes next."""
+        left = len(pairs)
+        for batch in batches(pairs, lambda: self._size.now, None, _shown):
+            left -= len(batch)
+            if not left and 2 * len(batch) <= self._size.now:
+                return batch
+            yield batch
+        return []
 
     def _bucket(self, pair: tuple[WorkItem, ModelInput]) -> int:
         return self.ready().bucket(pair[1])

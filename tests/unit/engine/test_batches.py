@@ -67,38 +67,37 @@ def test_a_given_size_never_grows() -> None:
 
 def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
     size = BatchSize(None)
-    size.took(4, 4.0)
-    assert size.now == 8
-    size.took(8, 4.0)
+    size.took(8, 8.0)
     assert size.now == 16
-    assert size.settled is None
+    size.took(16, 8.0)
+    assert size.now == 32
     for _ in range(3):
-        assert (size.now, size.settled) == (16, None), "one slow batch may be the machine's fault"
-        size.took(16, 8.0)
-    assert size.now == size.settled == 8, "sixteen are no faster than eight"
-    size.took(8, 0.1)
-    assert size.now == 8
+        assert (size.now, size.settled) == (32, None), "one slow batch may be the machine's fault"
+        size.took(32, 20.0)
+    assert size.now == size.settled == 16, "thirty-two are slower than sixteen"
+    size.took(16, 0.1)
+    assert size.now == 16
 
 
-def test_a_small_gain_is_taken_and_ends_the_search() -> None:
+def test_a_size_as_fast_as_its_half_is_kept_and_ends_the_search() -> None:
     size = BatchSize(None)
-    size.took(4, 4.0)
-    for seconds in (9.0, 7.5, 8.5):
-        size.took(8, seconds)
-    assert size.now == size.settled == 8
+    size.took(8, 8.0)
+    for seconds in (18.0, 16.0, 17.0):
+        size.took(16, seconds)
+    assert size.now == size.settled == 16
 
 
 def test_a_batch_that_was_slowed_down_does_not_end_the_search() -> None:
     size = BatchSize(None)
-    size.took(4, 4.0)
-    size.took(8, 20.0)
-    size.took(8, 5.0)
-    assert (size.now, size.settled) == (16, None)
+    size.took(8, 8.0)
+    size.took(16, 40.0)
+    size.took(16, 10.0)
+    assert (size.now, size.settled) == (32, None)
 
 
 def test_the_search_ends_at_the_largest_size() -> None:
     size = BatchSize(None)
-    for _ in range(7):
+    for _ in range(6):
         size.took(size.now, 1.0)
     assert size.now == size.settled == 256
 
@@ -116,14 +115,14 @@ def test_a_given_size_is_nothing_to_remember() -> None:
 
 def test_a_partial_batch_teaches_nothing() -> None:
     size = BatchSize(None)
-    size.took(2, 0.001)
-    assert size.now == 4
+    size.took(4, 0.001)
+    assert size.now == 8
 
 
 def test_a_batch_that_was_cut_at_an_image_teaches() -> None:
     size = BatchSize(None)
-    size.took(3, 3.0)
-    assert size.now == 8
+    size.took(5, 5.0)
+    assert size.now == 16
 
 
 def test_a_batch_ends_where_the_image_changes() -> None:
@@ -171,7 +170,6 @@ def full_batches(size: BatchSize, count: int) -> None:
 
 def test_out_of_memory_halves_and_is_tried_again_ever_later() -> None:
     size = BatchSize(None)
-    size.took(4, 4.0)
     size.ran_out(8)
     assert size.now == 4
     full_batches(size, 15)

@@ -148,7 +148,7 @@ def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
 ) -> None:
     out, path = tmp_path / "out", card("n", fits=3)
     run_suite(chart_suite, [path], data=chart_data, out=out)
-    assert "a batch of 4 does not fit" in caplog.text
+    assert "a batch of 6 does not fit" in caplog.text
     caplog.clear()
     with sqlite3.connect(out / ".cache" / "responses.sqlite") as cache:
         cache.execute("DELETE FROM responses")
@@ -157,7 +157,7 @@ def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
     assert again.record.timing["requests_asked"] > 0
     assert "does not fit" not in caplog.text
     with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
-        assert kept.batch_size(on_this_machine(again.record.identity)) == 2
+        assert kept.batch_size(on_this_machine(again.record.identity)) == 3
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
@@ -175,6 +175,23 @@ def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
     assert run.samples()["batch_size"].max() == 256
     with ResponseCache(out / ".cache" / "responses.sqlite") as kept:
         assert kept.batch_size(on_this_machine(run.record.identity)) == 256
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(25, {25, 14, 8}), (30, {30, 20}), (16, {16, 8})])
+def test_the_small_end_of_a_window_goes_with_the_next(size: int, sizes: set[int], card: Card, tmp_path: Path) -> None:
+    """Windows of 64, 64, 64 and 8: of 25, 14 are more than half and go alone; of 30, 4, 8 and 12 wait."""
+    builders.scienceqa(
+        tmp_path / "data" / "scienceqa",
+        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(200)},
+    )
+    suite = tmp_path / "school.yaml"
+    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    log = tmp_path / "log"
+    model = card("m", log=str(log))
+    run = run_suite(suite, [model], data=tmp_path / "data", out=tmp_path / "out", batch_size=size).runs[0]
+    assert run.record.tasks[0].n_answered == 200
+    assert set(asked(log).values()) == {1}
+    assert set(run.samples()["batch_size"]) == sizes
 
 
 def test_a_size_beyond_the_window_is_filled(card: Card, tmp_path: Path) -> None:
