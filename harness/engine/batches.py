@@ -10,7 +10,9 @@ from harness.engine.requests import WorkItem
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_START, _LARGEST, _GAIN, _TRIES = 8, 256, 1.05, 3
+_START, _LARGEST, _CLEAR, _TRIES = 8, 256, 0.05, 3
+_LATE = 32
+"""A size is tried after size² / 32 samples: one that turns out to be slow then costs little of what was asked."""
 _STEM_WORDS, _MOST_STEMS = 2, 10_000
 _CALM = 16
 """Full batches after which a size that did not fit is tried again; twice as many after each failure."""
@@ -20,10 +22,10 @@ class BatchSize:
     """A given size, or one that grows while it pays; halved when memory runs out, and tried again later."""
 
     def __init__(self, size: int | None, start: int | None = None) -> None:
-        """`None` finds the size: from 8 it doubles as long as samples per second rise by 5 %, up to 256.
+        """`None` finds the size: from 8 it doubles until samples per second fall by 5 %, up to 256.
 
-        Of three batches the fastest says whether they rise: others were slowed down by what else the machine did. A
-        size that is as fast as its half within 5 % is kept, as it costs less outside of the model.
+        Of three batches the fastest says whether they fall: others were slowed down by what else the machine did. A
+        size that is as fast as its half is preferred, as it costs less outside of the model.
 
         Args:
             size: of every batch.
@@ -32,8 +34,8 @@ class BatchSize:
         self._sought = size is None
         self._grows = self._sought and start is None
         self.now = size or start or _START
-        self._before = self._here = 0.0
-        self._tries = 0
+        self._best = self._here = 0.0
+        self._samples = self._tries = 0
         self._too_large: int | None = None
         self._calm = self._failures = 0
 
@@ -47,6 +49,7 @@ class BatchSize:
         if 2 * samples <= self.now or seconds <= 0:
             return
         if self._grows:
+            self._samples += samples
             self._compare(samples / seconds)
         elif self._too_large is not None:
             self._calm += 1
@@ -55,15 +58,17 @@ class BatchSize:
                 self._too_large = None if self.now == self._too_large else self._too_large
 
     def _compare(self, rate: float) -> None:
-        self._here, self._tries = max(self._here, rate), self._tries + 1
-        pays = self._here >= self._before * _GAIN
-        if pays and self.now < _LARGEST:
-            self._before, self._here, self._tries = self._here, 0.0, 0
-            self.now *= 2
-        elif pays or self._tries >= _TRIES:
+        if self._tries < _TRIES:
+            self._here, self._tries = max(self._here, rate), self._tries + 1
+        if self._tries < _TRIES and self._here < self._best * (1 + _CLEAR):
+            return
+        if self._here < self._best * (1 - _CLEAR):
+            self._grows, self.now = False, self.now // 2
+        elif self.now >= _LARGEST:
             self._grows = False
-            if self._here * _GAIN <= self._before:
-                self.now //= 2
+        elif self._samples >= (2 * self.now) ** 2 / _LATE:
+            self._best, self._here, self._tries = max(self._best, self._here), 0.0, 0
+            self.now *= 2
 
     def ran_out(self, samples: int) -> None:
         """A batch of `samples` did not fit."""

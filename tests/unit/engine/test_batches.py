@@ -65,10 +65,11 @@ def test_a_given_size_never_grows() -> None:
     assert size.now == 3
 
 
-def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
+def test_auto_doubles_until_it_is_slower() -> None:
     size = BatchSize(None)
     size.took(8, 8.0)
     assert size.now == 16
+    size.took(16, 8.0)
     size.took(16, 8.0)
     assert size.now == 32
     for _ in range(3):
@@ -79,11 +80,22 @@ def test_auto_doubles_while_it_pays_and_takes_the_fastest() -> None:
     assert size.now == 16
 
 
-def test_a_size_as_fast_as_its_half_is_kept_and_ends_the_search() -> None:
+def test_a_size_as_fast_as_its_half_is_preferred() -> None:
     size = BatchSize(None)
     size.took(8, 8.0)
-    for seconds in (18.0, 16.0, 17.0):
+    for seconds in (18.0, 16.5, 17.0):
+        assert size.now == 16
         size.took(16, seconds)
+    assert size.now == 32
+
+
+def test_many_small_losses_are_one_loss() -> None:
+    size = BatchSize(None)
+    size.took(8, 8.0)
+    for _ in range(3):
+        size.took(16, 16.6)
+    for _ in range(3):
+        size.took(32, 34.4)
     assert size.now == size.settled == 16
 
 
@@ -95,22 +107,14 @@ def test_a_batch_that_was_slowed_down_does_not_end_the_search() -> None:
     assert (size.now, size.settled) == (32, None)
 
 
-def test_the_search_ends_at_the_largest_size() -> None:
-    size = BatchSize(None)
-    for _ in range(6):
+def test_the_larger_a_size_the_later_it_is_tried() -> None:
+    size, asked, tried = BatchSize(None), 0, {}
+    while size.settled is None:
+        tried.setdefault(size.now, asked)
+        asked += size.now
         size.took(size.now, 1.0)
-    assert size.now == size.settled == 256
-
-
-def test_a_size_that_was_found_before_is_not_sought_again() -> None:
-    size = BatchSize(None, start=32)
-    size.took(32, 1.0)
-    assert size.now == size.settled == 32
-
-
-def test_a_given_size_is_nothing_to_remember() -> None:
-    assert BatchSize(8, start=32).now == 8
-    assert BatchSize(8).settled is None
+    assert size.now == size.settled == 256, "where every batch takes the same time the search ends at the largest"
+    assert tried == {8: 0, 16: 8, 32: 40, 64: 136, 128: 520, 256: 2056}
 
 
 def test_a_partial_batch_teaches_nothing() -> None:
@@ -121,6 +125,7 @@ def test_a_partial_batch_teaches_nothing() -> None:
 
 def test_a_batch_that_was_cut_at_an_image_teaches() -> None:
     size = BatchSize(None)
+    size.took(5, 5.0)
     size.took(5, 5.0)
     assert size.now == 16
 

@@ -166,7 +166,7 @@ def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
 ) -> None:
     builders.scienceqa(
         tmp_path / "data" / "scienceqa",
-        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(1500)},
+        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(3000)},
     )
     suite = tmp_path / "school.yaml"
     suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
