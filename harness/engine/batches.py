@@ -44,6 +44,11 @@ class BatchSize:
         """The size that was found; `None` while it is sought, and where it is given."""
         return self.now if self._sought and not self._grows else None
 
+    def new_task(self) -> None:
+        """Forget rates: those of another task's answers say nothing about a size."""
+        self._best = self._here = 0.0
+        self._tries = 0
+
     def took(self, samples: int, seconds: float) -> None:
         """Learn from a batch that is more than half full: it may have been cut where the image changes."""
         if 2 * samples <= self.now or seconds <= 0:

@@ -90,6 +90,7 @@ class ModelWorker:
         """From here on the items are of `task`; its examples are read once if the model is asked anything."""
         reads = reads_examples(self._plan, task)
         self._lengths = OutputLengths()
+        self._size.new_task()
         self._task, self._examples = task, (lambda: examples(self._plan, opened, task)) if reads else None
 
     def ready(self) -> Model:

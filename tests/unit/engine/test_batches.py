@@ -89,6 +89,15 @@ def test_a_size_as_fast_as_its_half_is_preferred() -> None:
     assert size.now == 32
 
 
+def test_a_task_of_slower_answers_does_not_end_the_search() -> None:
+    size = BatchSize(None)
+    size.took(8, 1.0)
+    size.new_task()
+    size.took(16, 40.0)
+    size.took(16, 40.0)
+    assert (size.now, size.settled) == (32, None)
+
+
 def test_many_small_losses_are_one_loss() -> None:
     size = BatchSize(None)
     size.took(8, 8.0)

@@ -160,16 +160,20 @@ def test_auto_starts_where_an_earlier_run_on_this_machine_ended(
         assert kept.batch_size(on_this_machine(again.record.identity)) == 3
 
 
+def school(folder: Path, questions: int) -> Path:
+    """A suite of questions without pictures; its data are in `folder`/data."""
+    problems = {str(n): builders.problem(question=f"Which is {n}?", image=None) for n in range(questions)}
+    builders.scienceqa(folder / "data" / "scienceqa", problems)
+    suite = folder / "school.yaml"
+    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    return suite
+
+
 @pytest.mark.parametrize("executor", ["local", "process"])
 def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
     executor: str, card: Card, tmp_path: Path
 ) -> None:
-    builders.scienceqa(
-        tmp_path / "data" / "scienceqa",
-        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(3000)},
-    )
-    suite = tmp_path / "school.yaml"
-    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    suite = school(tmp_path, 3000)
     out = tmp_path / "out"
     run = run_suite(suite, [card("m", seconds=0.02)], data=tmp_path / "data", out=out, executor=executor).runs[0]
     assert run.samples()["batch_size"].max() == 256
@@ -180,12 +184,7 @@ def test_auto_finds_the_largest_size_where_a_batch_takes_the_same_time(
 @pytest.mark.parametrize(("size", "sizes"), [(25, {25, 14, 8}), (30, {30, 20}), (16, {16, 8})])
 def test_the_small_end_of_a_window_goes_with_the_next(size: int, sizes: set[int], card: Card, tmp_path: Path) -> None:
     """Windows of 64, 64, 64 and 8: of 25, 14 are more than half and go alone; of 30, 4, 8 and 12 wait."""
-    builders.scienceqa(
-        tmp_path / "data" / "scienceqa",
-        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(200)},
-    )
-    suite = tmp_path / "school.yaml"
-    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    suite = school(tmp_path, 200)
     log = tmp_path / "log"
     model = card("m", log=str(log))
     run = run_suite(suite, [model], data=tmp_path / "data", out=tmp_path / "out", batch_size=size).runs[0]
@@ -195,12 +194,7 @@ def test_the_small_end_of_a_window_goes_with_the_next(size: int, sizes: set[int]
 
 
 def test_a_size_beyond_the_window_is_filled(card: Card, tmp_path: Path) -> None:
-    builders.scienceqa(
-        tmp_path / "data" / "scienceqa",
-        {str(number): builders.problem(question=f"Which is {number}?", image=None) for number in range(300)},
-    )
-    suite = tmp_path / "school.yaml"
-    suite.write_text("name: school\nversion: 1\ndescription: d\ndata: folder\ntasks: [scienceqa]\n")
+    suite = school(tmp_path, 300)
     run = run_suite(suite, [card("m")], data=tmp_path / "data", out=tmp_path / "out", batch_size=100).runs[0]
     assert set(run.samples()["batch_size"]) == {100}
 
